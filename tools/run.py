@@ -4,14 +4,14 @@
     python tools/run.py --inplace [--nb 02 ...]  saves the outputs in nbs/ (a notebook that fails keeps its old ones)
     python tools/run.py --summary                prints the table of headline figures of the last run
 """
-import argparse, json, os, re, subprocess, sys, time
+import argparse, json, os, re, subprocess, sys, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RUN = ROOT/'nbs', ROOT/'_run'
@@ -73,12 +73,16 @@ def run_notebook(path, out=None, flags=(), timeout=600, tick=None):
     "Execute the notebook `path` with a real kernel in its folder, write it to `out` if all cells ran, and return a `Result`."
     path = Path(path)
     nb, res, start = nbformat.read(path, 4), Result(path.stem), time.perf_counter()
-    km = AsyncKernelManager(kernel_name='python3', transport='tcp' if os.name == 'nt' else 'ipc')  # no open port where that can be
-    client = Client(nb, flags, tick, km=km, timeout=timeout, resources={'metadata': {'path': str(path.parent)}})
-    try: client.execute()
-    except (CellExecutionError, CellTimeoutError) as e:
+    with tempfile.TemporaryDirectory() as tmp:
+        sockets = {} if os.name == 'nt' else dict(transport='ipc', ip=f'{tmp}/kernel')  # no open port where that can be
+        km = AsyncKernelManager(kernel_name='python3', **sockets)
+        client = Client(nb, flags, tick, km=km, timeout=timeout, resources={'metadata': {'path': str(path.parent)}})
+        client.owns_km = True  # so that the client also ends the kernel
+        try: client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e: res.error = str(e) or type(e).__name__
+    if res.error:
         at = next((i for i, c in enumerate(nb.cells) if any(o.output_type == 'error' for o in c.get('outputs', []))), None)
-        res.error = f'{path.name}, cell {at}:\n{e}'
+        res.error = f'{path.name}, cell {at}:\n{res.error}'
     res.seconds = time.perf_counter() - start
     if not res.error:
         for c in nb.cells: c.metadata.pop('execution', None)
