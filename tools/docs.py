@@ -64,7 +64,8 @@ def process(stage):
     os.chdir(ROOT)  # nbdev's workers look for the project's settings here
     try: return proc_nbs(str(stage/'nbs'), force=True)
     except Exception as e:
-        raise DocsError(f'nbdev cannot process the notebooks: {str(e).strip()} (does `make test` pass?)') from e
+        said = str(e).strip().splitlines() or [type(e).__name__]
+        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))}") from e
 
 
 def name_as_pages(pages):
@@ -117,9 +118,8 @@ def formula(tex, display):
     return math
 
 
-def polish(html, stamp, names=None, site_url='', up=''):
-    "A page as either renderer wrote it, made self-contained: nothing foreign loads, formulas are MathML, wide tables scroll."
-    soup = BeautifulSoup(html, 'html.parser')
+def polish(soup):
+    "Make a page self-contained, whichever renderer wrote it: nothing foreign loads, formulas are MathML, wide tables scroll."
     for tag in soup.find_all('script'):
         if FOREIGN.match(tag.get('src', '')) or AMD.match(tag.string or ''): tag.decompose()
     for tag in soup.find_all('link', href=FOREIGN):
@@ -131,13 +131,26 @@ def polish(html, stamp, names=None, site_url='', up=''):
         tag.clear()
         tag.append(formula(tex, 'display' in tag['class']))
     for tag in soup.select('main table'):
-        if tag.find_parent('table'): continue
-        tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table', 'tabindex': '0'}))
+        if not tag.find_parent('table'):
+            tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table', 'tabindex': '0'}))
+
+
+def relink(soup, page, names, site_url, ids):
+    "Point nbdev's links to names at this copy of the site, and the links to a page's source at the notebook under its own name."
     for tag in soup.find_all('a', href=True):
-        if site_url and tag['href'].startswith(site_url + '/'):  # nbdev's links to names; a method is told of with its class
-            tag['href'] = up + re.sub(r'(#[^.]+)\..*', r'\1', tag['href'][len(site_url) + 1:] or 'index.html')
-        source = re.fullmatch(r'(.*/(?:blob|edit)/[^/]+/nbs/(?:.*/)?)([^/]+\.ipynb)', tag['href'])
-        if source: tag['href'] = source[1] + (names or {}).get(source[2], source[2])
+        href = tag['href']
+        if source := re.fullmatch(r'(.*/(?:blob|edit)/[^/]+/nbs/(?:.*/)?)([^/]+\.ipynb)', href):
+            tag['href'] = source[1] + names.get(source[2], source[2])
+        if not href.startswith(site_url + '/'): continue
+        target, _, name = href[len(site_url) + 1:].partition('#')
+        target = target or 'index.html'
+        known = [i for i in (name, name.partition('.')[0]) if i in ids.get(target, ())]  # a method is told of with its class
+        if name and not known: tag.unwrap()
+        else: tag['href'] = '../' * page.count('/') + target + (f'#{known[0]}' if name else '')
+
+
+def sign(soup, stamp):
+    "Say in the footer what rendered the page."
     footer = soup.select_one('footer.footer')
     if not footer:
         footer = soup.new_tag('footer', attrs={'class': 'footer'})
@@ -145,19 +158,23 @@ def polish(html, stamp, names=None, site_url='', up=''):
     line = soup.new_tag('p', attrs={'class': 'rendered-by'})
     line.string = stamp
     footer.append(line)
-    return str(soup)
 
 
 def finish(site, renderer, names):
-    "Polish every page and stylesheet in folder `site`."
+    "Go over every page and stylesheet in folder `site`; return the number of pages."
     number = re.search(r"__version__ *= *['\"](.+?)['\"]", (ROOT/'lesson8/__init__.py').read_text(encoding='utf-8'))[1]
     today = datetime.date.today()
     stamp = f'Rendered by {renderer} from lesson8 {number} on {today.day} {today:%B %Y}'
     site_url = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip('/')
-    pages = sorted(site.rglob('*.html'))
-    for f in pages:
-        try: f.write_text(polish(f.read_text(encoding='utf-8'), stamp, names, site_url, '../' * (len(f.relative_to(site).parts) - 1)), encoding='utf-8')
-        except DocsError as e: raise DocsError(f'{f.name}: {e}') from e
+    pages = {f.relative_to(site).as_posix(): f.read_text(encoding='utf-8') for f in sorted(site.rglob('*.html'))}
+    ids = {page: set(re.findall(r'\bid="([^"]+)"', html)) for page, html in pages.items()}
+    for page, html in pages.items():
+        soup = BeautifulSoup(html, 'html.parser')
+        try: polish(soup)
+        except DocsError as e: raise DocsError(f'{page}: {e}') from e
+        relink(soup, page, names, site_url, ids)
+        sign(soup, stamp)
+        (site/page).write_text(str(soup), encoding='utf-8')
     for f in site.rglob('*.css'):
         css = f.read_text(encoding='utf-8')
         if (clean := CSS_FOREIGN.sub('', css)) != css: f.write_text(clean, encoding='utf-8')
