@@ -1,5 +1,5 @@
 "Options, markers and helpers that the tests share."
-import os, sys
+import os, shutil, sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +22,18 @@ def require(name, condition, how):
     said = f'needs {name}: {how}'
     if name in os.environ.get('LESSON8_REQUIRE', '').replace(' ', '').split(','): pytest.fail(f'{said} (LESSON8_REQUIRE asks for it)', pytrace=False)
     pytest.skip(said)
+
+
+def chromium():
+    "The Chromium that tests drive: one on the PATH, or the one that Playwright installed."
+    found = next(filter(None, map(shutil.which, ['chromium', 'chromium-browser', 'google-chrome'])), None)
+    if not found:
+        from playwright.sync_api import sync_playwright
+        with sync_playwright() as p: found = p.chromium.executable_path
+    return require('browser', Path(found).exists() and found, 'apt-get install chromium, or .venv/bin/playwright install chromium')
+
+
+def soffice():
+    "LibreOffice's program, which converts and recalculates workbooks."
+    found = next(filter(None, map(shutil.which, ['soffice', 'libreoffice', '/Applications/LibreOffice.app/Contents/MacOS/soffice'])), None)
+    return require('office', found, 'apt-get install libreoffice-calc, or see libreoffice.org')

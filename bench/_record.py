@@ -1,0 +1,36 @@
+"What every measurement shares: the machine, the versions, and the one form of bench/results/<subject>.json."
+import json, os, platform, re, statistics as st, sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent/'results'
+
+
+def row(id, values, unit):
+    "One figure from repeated measurements: the median for times and ratios of times, the mean for errors; sd over the repeats."
+    values = [float(v) for v in values]
+    middle = st.mean if unit in ('mse', 'rmse', 'mape', 'accuracy') else st.median
+    return dict(id=id, value=round(middle(values), 6), sd=round(st.stdev(values), 6) if len(values) > 1 else 0., n=len(values), unit=unit)
+
+
+def machine():
+    "Processor, cores in reach, memory, accelerator and system; nothing that names the machine."
+    cpu = platform.processor()
+    if Path('/proc/cpuinfo').exists(): cpu = (re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()) or [0, cpu])[1]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    memory = round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30) if hasattr(os, 'sysconf') else None
+    gpu = None
+    if 'torch' in sys.modules:
+        import torch
+        gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return dict(cpu=cpu, cores=cores, memory_gib=memory, gpu=gpu, system=f'{platform.system()} {platform.machine()}')
+
+
+def save(subject, results, packages=('torch', 'numpy')):
+    "Write the rows `results` to bench/results/<subject>.json with the versions of Python and `packages`, and print them."
+    versions = dict(python=platform.python_version(), **{p: version(p) for p in packages})
+    d = dict(machine=machine(), versions=versions, date=date.today().isoformat(), command=f'make bench NAME={Path(sys.argv[0]).stem}', results=results)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS/f'{subject}.json').write_text(json.dumps(d, indent=1) + '\n')
+    for r in results: print(f"{r['id']:<36}{r['value']:>12.4g} {r['unit']:<8} sd {r['sd']:.2g}, n {r['n']}")

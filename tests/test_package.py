@@ -1,0 +1,184 @@
+"The package as someone gets it who installs it: its metadata, what is in it, and what importing it loads."
+import email, json, re, shutil, subprocess, sys, tarfile, textwrap, zipfile
+from configparser import ConfigParser
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from conftest import ROOT
+
+# Modules that must work with torch and numpy alone, each with something to compute in that bare environment.
+LIGHT = dict(
+    parameters='''
+        from lesson8.parameters import Linear
+        out = Linear(3, 2)(torch.ones(4, 3)); out.sum().backward()
+        assert out.shape == (4, 2)''',
+    embeddings='''
+        from lesson8.embeddings import DotProductBias
+        torch.manual_seed(0)
+        model = DotProductBias(4, 5, n_factors=3, y_range=(0, 5.5))
+        out = model(torch.tensor([[0, 4], [3, 0]])); out.sum().backward()
+        assert out.shape == (2,) and 0 < out.min() and out.max() < 5.5''',
+    training=None, convolutions=None, pooling=None, dropout=None, activations=None)
+HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
+
+settings = ConfigParser(delimiters=['='], interpolation=None)
+settings.read(ROOT/'settings.ini', encoding='utf-8')
+settings = settings['DEFAULT']
+
+
+def modules(): return sorted(p.stem for p in (ROOT/'lesson8').glob('*.py') if not p.stem.startswith('_'))
+
+
+def run(*args, cwd=None, **kwargs):
+    res = subprocess.run([str(a) for a in args], cwd=cwd, capture_output=True, text=True, **kwargs)
+    assert res.returncode == 0, f'{" ".join(map(str, args))}\n{res.stdout}{res.stderr}'
+    return res.stdout
+
+
+@pytest.fixture(scope='session')
+def dists(tmp_path_factory):
+    "The built sdist and wheel; built from a copy, as a build leaves files behind, and the wheel from the sdist, as an index would."
+    src, out = tmp_path_factory.mktemp('src'), tmp_path_factory.mktemp('dist')
+    for name in run('git', 'ls-files', '-co', '--exclude-standard', cwd=ROOT).splitlines():
+        if not (ROOT/name).is_file(): continue
+        (src/name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT/name, src/name)
+    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, src)
+    sdist, wheel = next(out.glob('*.tar.gz')), next(out.glob('*.whl'))
+    return sdist, wheel
+
+
+def members(path):
+    if path.suffix == '.whl':
+        with zipfile.ZipFile(path) as z: return {n: z.read(n) for n in z.namelist()}
+    with tarfile.open(path) as t: return {m.name.split('/', 1)[1]: t.extractfile(m).read() for m in t.getmembers() if m.isfile()}
+
+
+def metadata(path):
+    files = members(path)
+    name = next(n for n in files if n.endswith('.dist-info/METADATA') or n == 'PKG-INFO')
+    return email.message_from_bytes(files[name])
+
+
+def wanted(key): return {str(Requirement(line)) for line in settings[key].splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize('kind', [0, 1], ids=['sdist', 'wheel'])
+def test_metadata(dists, kind):
+    meta = metadata(dists[kind])
+    version = re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_text())[1]
+    assert (meta['Name'], meta['Version'], meta['Requires-Python']) == ('lesson8', version, f'>={settings["min_python"]}')
+    assert meta['Summary'] == settings['description'] and meta['License-Expression'] == settings['license']
+    assert dists[kind].name.startswith(f'lesson8-{version}')
+    extras = {k.removesuffix('_requirements') for k in settings if k.endswith('_requirements')}
+    assert set(meta.get_all('Provides-Extra')) == extras and {'course', 'dev', 'bench'} <= extras
+    found = {extra: set() for extra in extras | {''}}
+    for r in map(Requirement, meta.get_all('Requires-Dist')):
+        extra = re.search(r'extra == "(\w+)"', str(r.marker))[1] if r.marker else ''
+        r.marker = None
+        found[extra].add(str(r))
+    assert found.pop('') == wanted('requirements')
+    assert found == {e: wanted(f'{e}_requirements') for e in extras}
+
+
+def test_readme_has_full_addresses(dists):
+    meta = metadata(dists[1])
+    assert meta['Description-Content-Type'] == 'text/markdown'
+    text = meta.get_payload(decode=True).decode()
+    links = re.findall(r'\]\(([^)\s]+)', text)
+    assert len(text) > 500 and links
+    assert not [o for o in links if not re.match(r'https?://|#', o)]
+
+
+def test_contents(dists):
+    sdist, wheel = map(members, dists)
+    source = {p.relative_to(ROOT).as_posix() for p in (ROOT/'lesson8').rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    packaged = {n for n in wheel if '.dist-info/' not in n}
+    assert packaged == source, 'modules and assets in the wheel are those in lesson8/'
+    assert source <= set(sdist) and {'settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE'} <= set(sdist)
+    assert any(n.endswith('.dist-info/licenses/LICENSE') for n in wheel)
+    assert dists[1].stat().st_size < 2e6
+
+
+def closure(*names):
+    "The installed distributions that `names` need here, themselves included."
+    found, todo, seen = {}, [(n, '') for n in names], set()
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) in seen: continue
+        seen.add((name, extra))
+        found[name] = distribution(name)
+        for r in map(Requirement, found[name].requires or []):
+            if r.marker is None or r.marker.evaluate({'extra': extra}): todo += [(canonicalize_name(r.name), e) for e in ['', *r.extras]]
+    return found.values()
+
+
+@pytest.fixture(scope='session')
+def bare(dists, tmp_path_factory):
+    "The Python of an environment that holds the wheel, torch and numpy and nothing else; torch is linked, not copied."
+    env = tmp_path_factory.mktemp('env')/'venv'
+    run(sys.executable, '-m', 'venv', '--without-pip', env)
+    python = env/('Scripts/python.exe' if sys.platform == 'win32' else 'bin/python')
+    site = Path(run(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip())
+    for dist in closure('torch', 'numpy'):
+        for top in {Path(f).parts[0] for f in dist.files} - {'..', '__pycache__'}:
+            real = Path(dist.locate_file(top))
+            if real.exists() and not (site/top).exists(): (site/top).symlink_to(real)
+    run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', '--no-index', '--disable-pip-version-check', dists[1])
+    return python
+
+
+def test_bare_environment_is_bare(bare):
+    code = f'import importlib.util as u; print([m for m in {sorted(HEAVY)} if u.find_spec(m)], u.find_spec("lesson8").origin)'
+    found, origin = run(bare, '-I', '-c', code).rsplit('] ', 1)
+    assert found == '[' and Path(origin.strip()).is_relative_to(bare.parent.parent)
+
+
+@pytest.mark.parametrize('module', [m for m in LIGHT if m in modules()])
+def test_light_module_computes_with_torch_alone(bare, module):
+    assert LIGHT[module], f'say in LIGHT what lesson8.{module} is to compute in the bare environment'
+    run(bare, '-I', '-c', 'import torch\n' + textwrap.dedent(LIGHT[module]))
+
+
+def loaded(code):
+    "Top-level names in sys.modules after `code`, here, where everything is installed."
+    return set(json.loads(run(sys.executable, '-c', f'{code}\nimport sys, json; print(json.dumps(sorted({{m.partition(".")[0] for m in sys.modules}})))')))
+
+
+def test_import_lesson8_loads_nothing_heavy():
+    assert not loaded('import lesson8') & (HEAVY | {'torch', 'numpy'})
+
+
+@pytest.fixture(scope='session')
+def torch_alone(): return loaded('import torch, numpy')
+
+
+@pytest.mark.parametrize('module', [m for m in LIGHT if m in modules()])
+def test_light_module_loads_nothing_beside_torch(module, torch_alone):
+    extra = loaded(f'import lesson8.{module}') - torch_alone
+    assert {m for m in extra if m not in sys.stdlib_module_names} <= {'lesson8'}
+
+
+STATE = '''
+import torch, numpy as np, random, warnings, os
+def state():
+    return (torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(), torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate(),
+        np.geterr(), warnings.filters[:], os.getcwd(), dict(os.environ))
+'''
+
+
+@pytest.mark.parametrize('module', modules())
+def test_import_changes_no_global_state(module):
+    "Seeds, threads, defaults, warnings and environment stay the caller's; what else a module imports comes first, as it is not ours to answer for."
+    others = sorted(loaded(f'import lesson8.{module}') & HEAVY)
+    first = ''.join(f'import {m}\n' for m in others)
+    run(sys.executable, '-c', f'{STATE}{first}before = state()\nimport lesson8.{module}\nfor a, b in zip(before, state()): assert a == b, (a, b)')
+
+
+def test_installed_set_is_consistent():
+    run(sys.executable, '-m', 'pip', '--disable-pip-version-check', 'check')
