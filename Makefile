@@ -23,6 +23,8 @@ env:  ## set up .venv or bring it up to date
 	@$(ENV)
 
 run: env  ## run copies of all notebooks (NB=03: of one; FLAGS=gpu: GPU cells too) and render the site in _docs/
+	@rm -rf _run
+	@$(if $(NB),,$(PY) tools/fetch_data.py)
 	@$(PY) tools/run.py $(chosen) $(if $(FLAGS),--flags $(FLAGS)); failed=$$?; \
 	$(PY) tools/docs.py --nbs _run/nbs --out _docs || failed=1; \
 	echo; $(PY) tools/run.py --summary || failed=1; \
@@ -58,4 +60,4 @@ lock: env  ## resolve the requirements of settings.ini anew (needs uv)
 
 clean:  ## remove all that was made, but not .venv, downloaded data and results
 	rm -rf _docs _proc _run build dist .pytest_cache .hypothesis lesson8.egg-info
-	find lesson8 tests tools bench nbs -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find lesson8 tests tools bench nbs -name __pycache__ -o -name .ipynb_checkpoints -o -name .hypothesis | xargs rm -rf

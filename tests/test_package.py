@@ -1,7 +1,7 @@
 "The package as someone gets it who installs it: its metadata, what is in it, and what importing it loads."
-import email, json, re, shutil, subprocess, sys, tarfile, textwrap, zipfile
+import ast, email, json, re, shutil, subprocess, sys, tarfile, textwrap, zipfile
 from configparser import ConfigParser
-from importlib.metadata import distribution
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,37 @@ def test_import_changes_no_global_state(module):
     others = sorted(loaded(f'import lesson8.{module}') & HEAVY)
     first = ''.join(f'import {m}\n' for m in others)
     run(sys.executable, '-c', f'{STATE}{first}before = state()\nimport lesson8.{module}\nfor a, b in zip(before, state()): assert a == b, (a, b)')
+
+
+def imports(text):
+    "Top-level names that Python source imports: (as it is loaded, later inside a function)."
+    tree = ast.parse(text)
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) for n in ast.walk(f)}
+    found = set(), set()
+    for n in ast.walk(tree):
+        names = [a.name for a in n.names] if isinstance(n, ast.Import) else [n.module] if isinstance(n, ast.ImportFrom) and not n.level else []
+        found[id(n) in inside].update(name.partition('.')[0] for name in names)
+    return found
+
+
+def test_every_import_is_required():
+    "A module may load only base requirements, and a function those of an extra; tests, tools and notebooks those of course, dev and bench."
+    of = packages_distributions()
+    def missing(names, *keys):
+        known = {canonicalize_name(Requirement(line).name) for k in keys for line in settings[k].splitlines() if line.strip()}
+        return {n for n in names if n not in sys.stdlib_module_names and n not in own and not {canonicalize_name(d) for d in of.get(n, [n])} & known}
+    base, rest = ['requirements'], [k for k in settings if k.endswith('_requirements')]
+    own = {'lesson8'} | {p.stem for folder in ['tools', 'tests', 'bench'] for p in (ROOT/folder).glob('*.py')}
+    found = {}
+    for p in (ROOT/'lesson8').rglob('*.py'):
+        loaded_at_once, later = imports(p.read_text())
+        found[p.name] = missing(loaded_at_once, *base) | missing(later, *base, *rest)
+    for folder in ['tools', 'tests', 'bench']:
+        for p in (ROOT/folder).glob('*.py'): found[p.name] = missing(set.union(*imports(p.read_text())), *base, *rest)
+    for p in (ROOT/'nbs').rglob('*.ipynb'):
+        cells = [''.join(c['source']) for c in json.loads(p.read_text())['cells'] if c['cell_type'] == 'code']
+        found[p.name] = missing(set().union(*(s for c in cells for s in imports(re.sub(r'^([ \t]*)[%!].*$', r'\1pass', c, flags=re.M)))), *base, *rest)
+    assert not {k: v for k, v in found.items() if v}, 'say it in settings.ini, then make lock'
 
 
 def test_installed_set_is_consistent():
