@@ -200,6 +200,12 @@ def test_source_links_name_the_notebooks(pages):
         assert link and link['href'] == f'https://github.com/lesson8-course/lesson8/blob/main/nbs/{nb}'
 
 
+def plain(text):
+    "Text without what a renderer may set in its own way: typographic quotes, spaces, marks of emphasis."
+    for old, new in [('‘', "'"), ('’', "'"), ('“', '"'), ('”', '"'), ('…', '...'), ('`', ''), ('*', '')]: text = text.replace(old, new)
+    return ' '.join(text.split())
+
+
 def test_captions_and_alt_texts_come_out(pages):
     "What a cell says with `#| fig-cap` and `#| fig-alt` stands on its page."
     checked = 0
@@ -212,7 +218,7 @@ def test_captions_and_alt_texts_come_out(pages):
             said = {k: yaml.safe_load(v) for k, v in re.findall(r'^#\|\s*(fig-cap|fig-alt):\s*(.+)$', source, re.M)}
             assert set(said) == {'fig-cap', 'fig-alt'}, f'{nb}: a picture needs #| fig-cap and #| fig-alt:\n{source[:200]}'
             assert soup.find('img', alt=said['fig-alt']), (nb, said)
-            assert any(' '.join(c.get_text().split()) == ' '.join(said['fig-cap'].split()) for c in soup.find_all('figcaption')), (nb, said)
+            assert plain(said['fig-cap']) in [plain(c.get_text()) for c in soup.find_all('figcaption')], (nb, said)
             checked += 1
     assert checked > 0
 

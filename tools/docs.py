@@ -7,7 +7,7 @@ Both renderers get the same processed notebooks, named as their pages are (02_em
 embeddings.html), and `polish` goes over what either of them wrote. All work happens in a temporary folder, so
 nothing but --out changes, and --out only when everything went well.
 """
-import argparse, datetime, json, os, re, shutil, subprocess, sys, tempfile, time
+import argparse, contextlib, datetime, json, os, re, shutil, subprocess, sys, tempfile, time
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
@@ -53,16 +53,16 @@ def sidebar(config):
     "The pages that `_quarto.yml` lists, in order."
     def pages(entries):
         for e in entries:
-            if isinstance(e, str): yield e
-            else: yield from pages(([e['href']] if 'href' in e else []) + e.get('contents', []))
+            if isinstance(e, dict): yield from pages([e.get('href', '')] + e.get('contents', []))
+            elif e and '://' not in e: yield e
     return list(pages(yaml.safe_load(Path(config).read_text(encoding='utf-8'))['website']['sidebar']['contents']))
 
 
 def process(stage):
     "Let nbdev add the API documentation and drop what readers need not see; return the folder it wrote."
     from nbdev.serve import proc_nbs
-    os.chdir(ROOT)  # nbdev's workers look for the project's settings here
-    try: return proc_nbs(str(stage/'nbs'), force=True)
+    try:
+        with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)  # its workers look for the settings in the current folder
     except Exception as e:
         said = str(e).strip().splitlines() or [type(e).__name__]
         raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))}") from e
@@ -124,7 +124,7 @@ def polish(soup):
         if FOREIGN.match(tag.get('src', '')) or AMD.match(tag.string or ''): tag.decompose()
     for tag in soup.find_all('link', href=FOREIGN):
         if 'canonical' not in tag.get('rel', []): tag.decompose()
-    for tag in soup.find_all('style'): tag.string = CSS_FOREIGN.sub('', tag.string or '')
+    for tag in soup.find_all('style', string=CSS_FOREIGN): tag.string = CSS_FOREIGN.sub('', tag.string)
     for tag in soup.select('span.math'):
         if tag.find('math'): continue
         tex = re.sub(r'^\s*\\[\[(]|\\[\])]\s*$', '', tag.get_text()).strip()
@@ -181,7 +181,7 @@ def finish(site, renderer, names):
     return len(pages)
 
 
-def build(nbs, out, say=print):
+def build(nbs, out):
     "Render the site of the notebooks in `nbs` into folder `out`."
     if not nbs.is_dir(): raise DocsError(f'{nbs} is not a folder: give --nbs a folder of notebooks')
     if out.is_dir() and any(out.iterdir()) and not (out/'site_libs').is_dir():
@@ -189,17 +189,17 @@ def build(nbs, out, say=print):
     start = time.time()
     with tempfile.TemporaryDirectory(prefix='lesson8-docs-') as tmp:
         gather(nbs, Path(tmp))
-        say('docs: processing the notebooks', flush=True)
+        print('docs: processing the notebooks', flush=True)
         pages = process(Path(tmp))
         names = name_as_pages(pages)
-        say(f'docs: rendering {len(names)} notebooks ({time.time()-start:.0f} s so far)', flush=True)
+        print(f'docs: rendering {len(names)} notebooks ({time.time()-start:.0f} s so far)', flush=True)
         renderer, notes = render(pages)
-        for note in notes: say(f'docs: {note}', flush=True)
+        for note in notes: print(f'docs: {note}', flush=True)
         n = finish(pages/'_docs', renderer, names)
         if out.exists(): shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(pages/'_docs', out)
-    say(f'docs: {n} pages by {renderer} in {time.time()-start:.0f} s: open {os.path.relpath(out/"index.html")}', flush=True)
+    print(f'docs: {n} pages by {renderer} in {time.time()-start:.0f} s: open {os.path.relpath(out/"index.html")}', flush=True)
 
 
 def main(argv=None):
