@@ -49,6 +49,6 @@ for lock in $locks; do
     rm -f ".venv/.ready-$lock"
     echo "Installing what $lock says."
     install --require-hashes -r "$lock"  # the lock is complete: nothing is left to resolve
-    [ "$lock" != requirements.lock ] || install --no-build-isolation -e .
+    [ "$lock" != requirements.lock ] || (export PYTHONWARNINGS=ignore; install --no-build-isolation -e .)
     state "$lock" > ".venv/.ready-$lock"
 done
