@@ -188,7 +188,8 @@ def test_exported_names_are_documented(pages):
             checked += 1
             heading = next((h for h in soup.find_all(['h2', 'h3', 'h4']) if h.get_text().strip() == name), None)
             code = heading and heading.find_next('pre')
-            if not code or not re.match(rf'(def|class) {name}\b', code.get_text().strip()): missing.append(f'{name}: no signature on {page_of(nb)}'); continue
+            if not code or not re.match(rf'(def|class) {name}\b', code.get_text().strip()): missing.append(f'{name}: no signature under the first heading of that name on {page_of(nb)}'); continue
+            if '__main__' in code.get_text(): missing.append(f'{name}: __main__ in its signature')
             here = f'https://github.com/lesson8-course/lesson8/blob/main/lesson8/{module.name}#L{line}'
             if not soup.find('a', href=here): missing.append(f'{name}: no link to {here}')
     assert missing == [] and checked > 0

@@ -65,7 +65,7 @@ def process(stage):
         with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)  # its workers look for the settings in the current folder
     except Exception as e:
         said = str(e).strip().splitlines() or [type(e).__name__]
-        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))}") from e
+        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))} (it runs each cell that imports: keep imports in cells of their own)") from e
 
 
 def name_as_pages(pages):
@@ -86,7 +86,9 @@ def name_as_pages(pages):
         for c in nb['cells']:
             if c['cell_type'] == 'markdown': c['source'] = LINK.sub(to_page, ''.join(c['source']))
             for data in [o.get('data', {}) for o in c.get('outputs', [])]:
-                for mime in {'text/markdown', 'text/html'} & set(data): data[mime] = LINK.sub(to_page, ''.join(data[mime]))
+                for mime in {'text/markdown', 'text/html'} & set(data):
+                    data[mime] = LINK.sub(to_page, ''.join(data[mime]))
+                    if c.get('has_sd'): data[mime] = data[mime].replace('__main__.', '')  # where nbdev ran the definition
         f.unlink()
         g.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
     config = pages/'_quarto.yml'
