@@ -443,6 +443,27 @@ def test_two_notebooks_for_one_page_are_refused(tmp_path):
     with pytest.raises(docs.DocsError, match='would share the page two.html'): docs.name_as_pages(tiny_project(tmp_path, {'02_two.ipynb': 'x', '03_two.ipynb': 'y'}))
 
 
+def test_executed_copies_take_the_place_of_saved_ones(tmp_path):
+    run, stage = tmp_path/'run', tmp_path/'stage'
+    run.mkdir(); stage.mkdir()
+    (run/listed()[1]).write_text('executed')
+    (run/'notes.txt').write_text('left behind by a notebook')
+    docs.gather(run, stage)
+    assert (stage/'nbs'/listed()[1]).read_text() == 'executed' and not (stage/'nbs/notes.txt').exists()
+    assert (stage/'nbs'/listed()[-1]).read_bytes() == (ROOT/'nbs'/listed()[-1]).read_bytes()
+    assert (stage/'nbs/_quarto.yml').read_bytes() == (ROOT/'_quarto.yml').read_bytes() and (stage/'nbs/styles.css').is_file()
+
+
+def test_links_to_names_stay_on_this_copy_of_the_site():
+    "nbdev links names to the published site; a method is documented with its class, a private name nowhere."
+    home = 'https://lesson8-course.github.io/lesson8'
+    links = ''.join(f'<a href="{home}/a.html#{i}"><code>{i}</code></a>' for i in ('dot', 'dot.forward', '_private'))
+    soup = BeautifulSoup(links + f'<a href="{home}/">home</a><a href="https://github.com/o/r/blob/main/nbs/two.ipynb">source</a>', 'html.parser')
+    docs.relink(soup, 'more/b.html', {'two.ipynb': '02_two.ipynb'}, home, {'a.html': {'dot'}})
+    assert [a['href'] for a in soup.find_all('a')] == ['../a.html#dot', '../a.html#dot', '../index.html', 'https://github.com/o/r/blob/main/nbs/02_two.ipynb']
+    assert [c.get_text() for c in soup.find_all('code')] == ['dot', 'dot.forward', '_private']
+
+
 def test_quarto_is_used_where_it_is(tmp_path, monkeypatch):
     "A stand-in named quarto on PATH is called in the folder of the processed notebooks; its failure is reported in its words."
     tool = tmp_path/'bin/quarto'
