@@ -21,7 +21,7 @@ def create_params(
     if not std >= 0: raise ValueError(f'std is {std}: a standard deviation is 0 or more')
     return nn.Parameter(torch.zeros(size).normal_(0, std) if std else torch.zeros(size))
 
-# %% ../nbs/02_embeddings.ipynb #90e5fa81
+# %% ../nbs/02_embeddings.ipynb #c06f9a23
 class Embedding(nn.Module):
     """A table of `num_embeddings` rows, looked up by row number: `one_hot(idx) @ weight` without the work. Twin of `torch.nn.Embedding`.
 
@@ -40,6 +40,7 @@ class Embedding(nn.Module):
         self,
         idx: Tensor,  # row numbers, int64 or int32, any shape
     ) -> Tensor:  # shape of `idx` with one more axis of length embedding_dim
+        "The rows of the table at `idx`; ValueError naming the first row number that does not exist (on a GPU: PyTorch's own error)."
         if idx.dtype not in (torch.int64, torch.int32): raise TypeError(f'row numbers of type {idx.dtype}: an embedding is looked up with int64; encode ids with a Vocab first')
         try: return self.weight.index_select(0, idx.flatten()).view(*idx.shape, self.embedding_dim)
         except (IndexError, RuntimeError) as e:
@@ -68,7 +69,7 @@ def _check_pairs(x):
     "That `x` is a batch of pairs of row numbers."
     if x.ndim != 2 or x.shape[1] != 2: raise ValueError(f'input of shape {tuple(x.shape)}: expected (n, 2), a user row and an item row for each rating')
 
-# %% ../nbs/02_embeddings.ipynb #fd8c385e
+# %% ../nbs/02_embeddings.ipynb #92ec0357
 class DotProduct(nn.Module):
     """Ratings as the dot product of a user's and an item's factors, squeezed into `y_range`.
 
@@ -84,12 +85,15 @@ class DotProduct(nn.Module):
         self.y_range = _check_range(y_range)
         self.user_factors, self.item_factors = Embedding(n_users, n_factors), Embedding(n_items, n_factors)
 
-    def score(self, x): return (self.user_factors(x[:, 0])*self.item_factors(x[:, 1])).sum(1)
+    def score(self, x):
+        "The dot product before the range: (n,), any number."
+        return (self.user_factors(x[:, 0])*self.item_factors(x[:, 1])).sum(1)
 
     def forward(
         self,
         x: Tensor,  # (n, 2) row numbers: user, item
     ) -> Tensor:  # (n,) predicted ratings
+        "The predicted rating of each pair, inside `y_range`."
         _check_pairs(x)
         return self.score(x) if self.y_range is None else sigmoid_range(self.score(x), *self.y_range)
 
@@ -101,7 +105,7 @@ class DotProduct(nn.Module):
         "Raise ValueError or TypeError if this data set cannot be trained on: empty, wrong shape or type, ids without a row, ratings outside `y_range`."
         check_ratings(self, x, y)
 
-# %% ../nbs/02_embeddings.ipynb #5fde3cd5
+# %% ../nbs/02_embeddings.ipynb #394783a0
 class DotProductBias(DotProduct):
     """`DotProduct` plus one bias a user and one an item, added before the range. Koren, Bell & Volinsky 2009, equation 4 (there without a sigmoid).
 
@@ -116,7 +120,9 @@ class DotProductBias(DotProduct):
         super().__init__(n_users, n_items, n_factors, y_range)
         self.user_bias, self.item_bias = Embedding(n_users, 1), Embedding(n_items, 1)
 
-    def score(self, x): return super().score(x) + self.user_bias(x[:, 0])[:, 0] + self.item_bias(x[:, 1])[:, 0]
+    def score(self, x):
+        "Dot product plus both biases, before the range: (n,), any number."
+        return super().score(x) + self.user_bias(x[:, 0])[:, 0] + self.item_bias(x[:, 1])[:, 0]
 
 # %% ../nbs/02_embeddings.ipynb #06a3e536
 def check_ratings(

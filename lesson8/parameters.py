@@ -58,7 +58,7 @@ class _Books:
         if name not in books: raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
         del books[name]
 
-# %% ../nbs/01_parameters.ipynb #0c9212ed
+# %% ../nbs/01_parameters.ipynb #63130c32
 class _Walk:
     "What a `Module` tells about its tree."
     def named_parameters(
@@ -77,15 +77,25 @@ class _Walk:
         for name, p in self._parameters.items(): yield prefix + name, p
         for name, m in self._modules.items(): yield from m._named(f'{prefix}{name}.')
 
-    def parameters(self): return (p for _, p in self.named_parameters())
-    def children(self): return iter(self._modules.values())
+    def parameters(self):
+        "Every `Parameter` of the tree, each once; an iterator, as in PyTorch."
+        return (p for _, p in self.named_parameters())
+
+    def children(self):
+        "The modules assigned directly to this one, in that order."
+        return iter(self._modules.values())
+
+# %% ../nbs/01_parameters.ipynb #f5ea959e
+class _Show:
+    "How a `Module` is printed."
+    def extra_repr(self):
+        "What stands between the brackets; a subclass says its sizes here."
+        return ''
 
     def __repr__(self):
         parts = [f'({n}): {m!r}' for n, m in self._modules.items()]
         inside = ''.join('\n  ' + o.replace('\n', '\n  ') for o in parts)
         return f'{type(self).__name__}({self.extra_repr()}{inside}' + ('\n)' if parts else ')')
-
-    def extra_repr(self): return ''
 
 # %% ../nbs/01_parameters.ipynb #adc1b7bb
 def _misfits(own, state):
@@ -95,10 +105,12 @@ def _misfits(own, state):
         elif own[n].shape != state[n].shape: yield f'{n} has shape {tuple(state[n].shape)} where {tuple(own[n].shape)} is expected'
     yield from (f'{n} is not a parameter of this model' for n in state if n not in own)
 
-# %% ../nbs/01_parameters.ipynb #a1f896c2
+# %% ../nbs/01_parameters.ipynb #a98d2e12
 class _State:
     "What a `Module` does with all its parameters at once."
-    def state_dict(self): return {n: p.detach() for n, p in self.named_parameters(remove_duplicate=False)}
+    def state_dict(self):
+        "name -> tensor for every parameter, sharing its memory; a shared parameter comes under each of its names."
+        return {n: p.detach() for n, p in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(
         self,
@@ -119,24 +131,31 @@ class _State:
         return self
 
     def zero_grad(self):
+        "Forget all gradients."
         for p in self.parameters(): p.grad = None
 
-    def train(self, mode=True):
-        self.training = mode
-        for m in self.children(): m.train(mode)
-        return self
-
-    def eval(self): return self.train(False)
-
-# %% ../nbs/01_parameters.ipynb #54e7ff11
-class Module(_Books, _Walk, _State):
+# %% ../nbs/01_parameters.ipynb #1823779e
+class Module(_Books, _Walk, _Show, _State):
     """Base class of models: registers every `Parameter` and `Module` assigned to an attribute. Twin of `torch.nn.Module`.
 
     A subclass calls `super().__init__()` first and defines `forward`."""
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
-    def forward(self, *args, **kwargs): raise NotImplementedError(f'{type(self).__name__} has no forward: define it')
 
-# %% ../nbs/01_parameters.ipynb #424c166c
+    def forward(self, *args, **kwargs):
+        "What the module computes; each subclass defines its own."
+        raise NotImplementedError(f'{type(self).__name__} has no forward: define it')
+
+    def train(self, mode=True):
+        "Set `training` here and in all children: layers such as dropout act only in training."
+        self.training = mode
+        for m in self.children(): m.train(mode)
+        return self
+
+    def eval(self):
+        "`train(False)`: how a model is used after training."
+        return self.train(False)
+
+# %% ../nbs/01_parameters.ipynb #1fb9097d
 class Linear(Module):
     r"""$y = x W^\top + b$ on the last axis of x. Twin of `torch.nn.Linear`: under the same seed it starts with the same numbers.
 
@@ -158,6 +177,7 @@ class Linear(Module):
         self,
         x: Tensor,  # (..., in_features)
     ) -> Tensor:  # (..., out_features)
+        "x times the transposed weight, plus the bias; ValueError if the last axis of x does not fit."
         if x.shape[-1] != self.in_features: raise ValueError(f'input of shape {tuple(x.shape)}: its last axis should have {self.in_features} entries, the in_features of this layer')
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
