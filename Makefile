@@ -28,7 +28,7 @@ run: env  ## run copies of all notebooks (NB=03: of one; FLAGS=gpu: GPU cells to
 	@$(PY) tools/run.py $(chosen) $(if $(FLAGS),--flags $(FLAGS)); failed=$$?; \
 	$(PY) tools/docs.py --nbs _run/nbs --out _docs || failed=1; \
 	echo; $(PY) tools/run.py --summary || failed=1; \
-	echo; echo "The site: _docs/index.html   The executed notebooks: _run/nbs/"; exit $$failed
+	echo; echo "The site: _docs/index.html   The executed notebooks: _run/nbs/"; [ $$failed = 0 ] || { echo "Something failed, see above." >&2; exit 1; }
 
 test: env  ## run all tests, the notebooks among them (ARGS="-k fetch": some of them)
 	@$(PY) -m pytest $(ARGS)
