@@ -22,7 +22,14 @@ LIGHT = dict(
         model = DotProductBias(4, 5, n_factors=3, y_range=(0, 5.5))
         out = model(torch.tensor([[0, 4], [3, 0]])); out.sum().backward()
         assert out.shape == (2,) and 0 < out.min() and out.max() < 5.5''',
-    training=None, convolutions=None, pooling=None, dropout=None, activations=None)
+    training='''
+        from lesson8.embeddings import DotProductBias
+        from lesson8.training import Batches, fit
+        torch.manual_seed(0)
+        x = torch.randint(0, 4, (256, 2)); y = x.sum(1) * .8
+        history = fit(DotProductBias(4, 4, n_factors=2), Batches(x, y, bs=16), Batches(x, y, bs=64, shuffle=False), epochs=3, lr=.1)
+        assert history['valid_loss'][-1] < .5 * history['valid_loss'][0], history''',
+    convolutions=None, pooling=None, dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
 settings = ConfigParser(delimiters=['='], interpolation=None)

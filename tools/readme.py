@@ -63,6 +63,7 @@ def render(path=ROOT/'nbs/index.ipynb'):
     "The text of README.md and its pictures {path: bytes}."
     nb = nbformat.read(path, 4)
     shown = prepare(nb)
+    nb.metadata['language_info'] = {'name': 'python'}  # nbdev-clean drops it, and the fences need it
     exporter = MarkdownExporter()
     exporter.config.NbConvertBase.display_data_priority = ['text/markdown', 'image/svg+xml', 'image/png', 'text/html', 'text/plain']
     text, resources = exporter.from_notebook_node(nb)
