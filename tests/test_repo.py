@@ -7,7 +7,7 @@ import nbformat
 import pytest
 import readme
 
-from conftest import ROOT
+from conftest import ROOT, require
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
 settings.read(ROOT/'settings.ini', encoding='utf-8')
@@ -157,3 +157,12 @@ def test_citation_is_valid():
 def test_changelog_names_the_version():
     version = re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_text())[1]
     assert re.search(rf'^## {re.escape(version)}\b', (ROOT/'CHANGELOG.md').read_text(), re.M), f'say in CHANGELOG.md what {version} brings'
+
+
+def test_missing_program_skips_or_fails(monkeypatch):
+    "A test that needs a program that is not here skips and says how to get it; where LESSON8_REQUIRE names it, it fails."
+    monkeypatch.setenv('LESSON8_REQUIRE', 'browser')
+    assert require('office', '/bin/x', 'how') == '/bin/x'
+    with pytest.raises(pytest.skip.Exception, match='needs office: get it so'): require('office', None, 'get it so')
+    monkeypatch.setenv('LESSON8_REQUIRE', 'browser, office')
+    with pytest.raises(pytest.fail.Exception, match='needs office: get it so'): require('office', None, 'get it so')

@@ -2,7 +2,7 @@
 
 `pytest tests/test_site.py --site _docs` looks at a site that is there; without --site one is rendered from nbs/.
 """
-import functools, http.server, json, re, shutil, subprocess, sys, threading
+import functools, http.server, json, re, subprocess, sys, threading
 from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -11,7 +11,7 @@ import pytest, yaml
 from bs4 import BeautifulSoup
 
 import docs
-from conftest import ROOT, require
+from conftest import ROOT, chromium
 
 WIDTHS = 390, 1280
 FOREIGN = re.compile(r'\s*(https?:)?//', re.I)
@@ -41,7 +41,7 @@ def pages(site): return read_pages(site)
 
 @pytest.fixture(scope='session')
 def browser():
-    program = require('browser', shutil.which('chromium'), 'apt-get install chromium')
+    program = chromium()
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         b = p.chromium.launch(executable_path=program, args=['--no-sandbox'])
