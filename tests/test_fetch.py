@@ -1,6 +1,6 @@
 """Each fault on the way of the data, made real: a server that stalls, cuts, lies or has nothing, no network at all, a full disk,
 a cache that cannot be written, a kill half-way, two processes at once. Afterwards there is the complete, verified set or nothing."""
-import functools, gzip, hashlib, importlib.util, io, json, os, re, shutil, signal, socket, subprocess, sys, tarfile, tempfile, threading, time, zipfile
+import gzip, hashlib, importlib.util, io, json, os, re, shutil, signal, socket, subprocess, sys, tarfile, tempfile, threading, time, zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -101,7 +101,9 @@ def toy(web, cache, monkeypatch):
     "A function that makes 'toy' a data set with the given sources; the good address if none."
     monkeypatch.setattr(T, 'TIMEOUT', (2, .7))
     for k, v in FILES.items(): monkeypatch.setitem(F.HASHES, f'toy/{k}', hashlib.sha256(v).hexdigest())
-    def sources(*pages): monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', tuple(F.Source('url', web.url + p, tuple(FILES)) for p in pages or ['/toy.zip'])))
+    def sources(*pages):
+        where = tuple(F.Source('url', web.url + p, tuple(FILES)) for p in pages or ['/toy.zip'])
+        monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', where))
     sources()
     return sources
 
@@ -123,7 +125,8 @@ def child(url, name='toy', *more, cache, **env):
     "A process of its own that fetches; its output comes through `communicate`."
     hashes = json.dumps({k: hashlib.sha256(v).hexdigest() for k, v in FILES.items()})
     env = {k: v for k, v in os.environ.items() if k != 'LESSON8_DATA'} | {'LESSON8_CACHE': str(cache), **env}
-    return subprocess.Popen([sys.executable, '-c', CHILD, hashes, url, name, *more], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    cmd = [sys.executable, '-c', CHILD, hashes, url, name, *more]
+    return subprocess.Popen(cmd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def check_complete(folder):
@@ -184,6 +187,10 @@ def test_archive_by_hand(toy, web, cache, tmp_path):
         (tmp_path/name).write_bytes(content)
         check_complete(F.fetch('toy', path=tmp_path/name))
         shutil.rmtree(cache)
+    packed = {'ratings.txt': FILES['ratings.txt'], 'films.txt.gz': gzip.compress(FILES['films.txt'])}
+    (tmp_path/'c.zip').write_bytes(zipped(packed))
+    assert F.find_member(F.fetch('toy', path=tmp_path/'c.zip'), 'films.txt').name == 'films.txt.gz'  # a packed copy in an archive
+    shutil.rmtree(cache)
     (tmp_path/'a.zip').write_bytes(GOOD[:5000])
     fails('a.zip is cut short or damaged', path=tmp_path/'a.zip')
     fails('nowhere does not exist', error=F.FetchError, path=tmp_path/'nowhere')
@@ -334,7 +341,8 @@ def test_disk_full(toy, web, small_disk, monkeypatch):
 
 
 def test_disk_full_in_a_tool(small_disk):
-    with pytest.raises(OSError, match='No space left'): T._run_tool([sys.executable, '-c', 'open("x", "wb").write(bytes(10**6))'], small_disk, 'pip', 0)
+    greedy = [sys.executable, '-c', 'open("x", "wb").write(bytes(10**6))']
+    with pytest.raises(OSError, match='No space left'): T._run_tool(greedy, small_disk, 'pip', 0)
 
 
 @pytest.fixture
@@ -425,7 +433,8 @@ def test_progress_of_a_tool(tmp_path, capfd):
 def test_without_pip_and_without_npm(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'pip' else find(name, *a))
-    with pytest.raises(F.FetchError, match='recbole==1.2.1: this Python has no pip .*uv pip install pip'): T.pip_download('recbole==1.2.1', 'sha256:0', tmp_path)
+    with pytest.raises(F.FetchError, match='recbole==1.2.1: this Python has no pip .*uv pip install pip'):
+        T.pip_download('recbole==1.2.1', 'sha256:0', tmp_path)
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(F.FetchError, match='x@1: npm is not installed'): T.npm_pack('x@1', 'sha512-0', tmp_path)
 
@@ -454,9 +463,11 @@ def test_pip_route_and_its_hash(toy, cache, tmp_path, monkeypatch):
 def test_npm_route_and_its_digest(tmp_path, monkeypatch):
     pkg, to = tmp_path/'pkg', tmp_path/'to'
     for o in (pkg, to): o.mkdir()
-    (pkg/'package.json').write_text(json.dumps(dict(name='toypkg', version='1.0.0', scripts=dict(prepack='touch ran', prepare='touch ran'))))
+    scripts = dict(prepack='touch ran', prepare='touch ran')
+    (pkg/'package.json').write_text(json.dumps(dict(name='toypkg', version='1.0.0', scripts=scripts)))
     (pkg/'films.txt').write_bytes(FILES['films.txt'])
-    with pytest.raises(F.FetchError, match='npm delivered toypkg-1.0.0.tgz with the digest sha512-'): T.npm_pack(str(pkg), 'sha512-wrong', to)
+    with pytest.raises(F.FetchError, match='npm delivered toypkg-1.0.0.tgz with the digest sha512-'):
+        T.npm_pack(str(pkg), 'sha512-wrong', to)
     assert not (pkg/'ran').exists()  # none of its scripts ran
     T.unpack(to/'toypkg-1.0.0.tgz', ('films.txt',), to)
     assert (to/'films.txt').read_bytes() == FILES['films.txt']
@@ -529,7 +540,8 @@ def test_official_movielens(web, cache, monkeypatch):
 def test_official_mnist_and_its_mirror(web, cache, monkeypatch):
     for f in F._IDX: web.pages[f'/mirror/{f}.gz'] = (Path(DATA)/'mnist'/f'{f}.gz').read_bytes()
     web.pages[f'/first/{F._IDX[0]}.gz'] = b'not a gzip file'
-    monkeypatch.setitem(F.SETS, 'mnist', F.SETS['mnist']._replace(sources=tuple(F.Source('gz', f'{web.url}/{o}/', F._IDX) for o in ('first', 'mirror'))))
+    sources = tuple(F.Source('gz', f'{web.url}/{o}/', F._IDX) for o in ('first', 'mirror'))
+    monkeypatch.setitem(F.SETS, 'mnist', F.SETS['mnist']._replace(sources=sources))
     assert F.fetch('mnist') == cache/'mnist' and web.hits[:2] == [f'/first/{F._IDX[0]}.gz', f'/mirror/{F._IDX[0]}.gz']
     assert sorted(p.name for p in (cache/'mnist').iterdir()) == sorted(F._IDX)
 
@@ -540,13 +552,14 @@ def test_official_rossmann(web, cache, monkeypatch, capsys):
     from lesson8.data import rossmann
     mine = Path(DATA)/'rossmann'
     pages = {'train.csv': gzip.decompress((mine/'train.csv.gz').read_bytes()), 'store.csv': (mine/'store.csv').read_bytes(),
-             'store_states.csv': (mine/'store_states.csv').read_bytes().replace(b'\r\n', b'\n'), 'weather.csv': b'other', 'googletrend.csv': b'other'}
+             'store_states.csv': (mine/'store_states.csv').read_bytes().replace(b'\r\n', b'\n'),
+             'weather.csv': b'other', 'googletrend.csv': b'other'}
     src = F.SETS['rossmann'].sources[0]._replace(where=f'{web.url}/rossmann.tgz')
     monkeypatch.setitem(F.SETS, 'rossmann', F.SETS['rossmann']._replace(sources=(src,)))
     web.pages['/rossmann.tgz'] = tarred(pages, 'w')
     r = rossmann()
     assert (r.weather, r.trends, len(r.sales), len(r.states)) == (None, None, 1_017_209, 1115)
-    assert 'no weather' in capsys.readouterr().out
+    assert 'lacks weather' in capsys.readouterr().out
     assert sorted(p.name for p in (cache/'rossmann').iterdir()) == ['store.csv', 'store_states.csv', 'train.csv']
     shutil.rmtree(cache)
     web.pages['/rossmann.tgz'] = tarred(pages | {'store_states.csv': pages['store_states.csv'].replace(b'1,HE', b'1,TH')}, 'w')
