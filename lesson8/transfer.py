@@ -159,7 +159,7 @@ def _run_tool(cmd, work, label, size):
     lines = [o for o in said.splitlines() if re.match(r'\s*(error|npm err|npm error)', o, re.I)] or said.splitlines() or ['it said nothing']
     raise FetchError(f'{label}: {lines[-1].strip()[:200]}')
 
-# %% ../nbs/19_transfer.ipynb #e6a585b0
+# %% ../nbs/19_transfer.ipynb #32c93e8b
 def pip_download(
     requirement: str,  # 'name==version'
     digest: str,  # 'sha256:<hex>' of the one file that is accepted
@@ -176,7 +176,7 @@ def pip_download(
     try: _run_tool([sys.executable, '-m', 'pip', 'download', '-r', 'pinned.txt', '-d', 'got', *options], to, f'pip {requirement}', size)
     except FetchError as e:
         if 'metadata' not in str(e) or importlib.util.find_spec('setuptools'): raise
-        raise FetchError(f'{requirement} is a source package; pip needs setuptools for it (install that with "pip install setuptools")') from None
+        raise FetchError(f'{requirement} is a source package; pip needs setuptools for it ("pip install setuptools")') from None
     return next((to/'got').iterdir())
 
 # %% ../nbs/19_transfer.ipynb #18bf93cc
