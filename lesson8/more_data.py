@@ -1,4 +1,4 @@
-"""Appendix: the data sets of the later chapters, as tensors and tables
+"""The data sets of the later chapters, as tensors and tables
 
 Docs: https://lesson8-course.github.io/lesson8/more_data.html.md"""
 
