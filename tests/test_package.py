@@ -29,7 +29,12 @@ LIGHT = dict(
         x = torch.randint(0, 4, (256, 2)); y = 1 + .6*x.sum(1)
         history = fit(DotProductBias(4, 4, n_factors=2), Batches(x, y, bs=16), Batches(x, y, bs=64, shuffle=False), epochs=3, lr=.1)
         assert history['valid_loss'][-1] < .5 * history['valid_loss'][0], history''',
-    convolutions=None, pooling=None, dropout=None, activations=None)
+    convolutions='''
+        from lesson8.convolutions import conv2d
+        x, w = torch.randn(2, 3, 7, 7), torch.randn(4, 3, 3, 3, requires_grad=True)
+        out = conv2d(x, w, stride=2, padding=1); out.sum().backward()
+        assert torch.allclose(out, torch.nn.functional.conv2d(x, w, stride=2, padding=1), atol=1e-5) and w.grad.shape == w.shape''',
+    pooling=None, dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
