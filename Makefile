@@ -34,7 +34,7 @@ test: env  ## run all tests, the notebooks among them (ARGS="-k fetch": some of 
 	@$(PY) -m pytest $(ARGS)
 
 lab: env  ## open JupyterLab on the notebooks
-	@$(PY) -m jupyter lab --notebook-dir=nbs $(ARGS)
+	@$(PY) -m jupyter lab --notebook-dir=nbs --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
 docs: env  ## render the site with the saved outputs in _docs/, with Quarto if it is installed
 	@$(PY) tools/docs.py --nbs nbs --out _docs
