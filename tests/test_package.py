@@ -109,8 +109,9 @@ def test_readme_has_full_addresses(dists):
 def test_contents(dists):
     sdist, wheel = map(members, dists)
     source = {p.relative_to(ROOT).as_posix() for p in (ROOT/'lesson8').rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    results = {f'lesson8/assets/results/{p.name}' for p in (ROOT/'bench'/'results').glob('*.json')}
     packaged = {n for n in wheel if '.dist-info/' not in n}
-    assert packaged == source, 'modules and assets in the wheel are those in lesson8/'
+    assert packaged == source | results, 'modules and assets in the wheel are those in lesson8/, and the stored figures of bench/'
     assert source <= set(sdist) and {'settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE'} <= set(sdist)
     assert any(n.endswith('.dist-info/licenses/LICENSE') for n in wheel)
     assert dists[1].stat().st_size < 2e6
