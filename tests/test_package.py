@@ -34,7 +34,12 @@ LIGHT = dict(
         x, w = torch.randn(2, 3, 7, 7), torch.randn(4, 3, 3, 3, requires_grad=True)
         out = conv2d(x, w, stride=2, padding=1); out.sum().backward()
         assert torch.allclose(out, torch.nn.functional.conv2d(x, w, stride=2, padding=1), atol=1e-5) and w.grad.shape == w.shape''',
-    pooling=None, dropout=None, activations=None)
+    pooling='''
+        from lesson8.pooling import AdaptiveConcatPool2d, max_pool2d
+        x = torch.arange(32.).view(1, 2, 4, 4)
+        assert max_pool2d(x, 2).flatten()[:4].tolist() == [5., 7., 13., 15.]
+        assert AdaptiveConcatPool2d(1)(x).shape == (1, 4, 1, 1)''',
+    dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
