@@ -34,68 +34,70 @@ def main_effects(
     level = user.mean() + item.mean() - P.mean(0) @ Q.mean(0)
     return Effects(level, user - user.mean(), item - item.mean(), P - P.mean(0), Q - Q.mean(0))
 
-# %% ../nbs/04_interpretation.ipynb #3572793e
-class PCA:
-    """Principal component analysis by singular value decomposition. Twin of `sklearn.decomposition.PCA`, for tensors.
-
-    Signs: in each row of `components_` the entry of largest size is positive. After `fit` there are `components_` (k, d), `explained_variance_`
-    (k,), `explained_variance_ratio_` (k,), `singular_values_` (k,), `mean_` (d,) and `n_components_`. Pearson 1901, doi 10.1080/14786440109462720."""
-    def __init__(
-        self,
-        n_components: int | None = None,  # number k of directions to keep; None: all there are, min(n, d)
-    ):
-        if n_components is not None and (isinstance(n_components, bool) or not isinstance(n_components, int) or n_components < 1):
-            raise ValueError(f'n_components is {n_components!r}: give a whole number of 1 or more, or None for all')
-        self.n_components = n_components
-
-    def fit(
-        self,
-        X: Tensor,  # (n, d), n >= 2; tensor or array
-        y=None,  # not used; there so that it fits where scikit-learn's does
-    ):  # self
-        "Find the directions. ValueError for a table that has none: fewer than two rows, missing values, fewer columns than `n_components`."
-        X = _table(X)
-        n, d = X.shape
-        k = self.n_components or min(n, d)
-        if n < 2: raise ValueError(f'{n} row: differences between rows need at least 2')
-        if k > min(n, d): raise ValueError(f'n_components is {k}, but a table of {n} rows and {d} columns has only {min(n, d)}')
-        self.mean_, self.n_components_ = X.mean(0), k
-        _, S, Vt = torch.linalg.svd(X - self.mean_, full_matrices=False)
-        largest = Vt.gather(1, Vt.abs().argmax(1, keepdim=True))
-        self.components_, self.singular_values_ = (Vt*largest.sign())[:k], S[:k]
-        self.explained_variance_, total = S[:k]**2/(n - 1), (S**2).sum()/(n - 1)
-        self.explained_variance_ratio_ = self.explained_variance_/total
-        return self
-
-    def transform(
-        self,
-        X: Tensor,  # (m, d)
-    ) -> Tensor:  # (m, k) places along the directions
-        "Where each row lies along the directions; ValueError before `fit` or for another number of columns."
-        return (self._fitted(_table(X)) - self.mean_) @ self.components_.T
-
-    def fit_transform(self, X: Tensor, y=None) -> Tensor: return self.fit(X).transform(X)
-
-    def inverse_transform(
-        self,
-        X: Tensor,  # (m, k) places along the directions
-    ) -> Tensor:  # (m, d)
-        "Back to the columns of the table; what lay along other directions is lost."
-        return self._fitted(_table(X), 0) @ self.components_ + self.mean_
-
-    def _fitted(self, X, axis=1):
-        if not hasattr(self, 'components_'): raise ValueError('this PCA has no directions yet: call fit or fit_transform first')
-        if X.shape[1] != self.components_.shape[axis]: raise ValueError(f'{X.shape[1]} columns: this PCA was fitted for {self.components_.shape[axis]}')
-        return X.to(self.mean_)
-
-# %% ../nbs/04_interpretation.ipynb #43033087
+# %% ../nbs/04_interpretation.ipynb #96b813bc
 def _table(X):
     "X as a floating-point tensor with two axes and no missing values."
     X = torch.as_tensor(X)
     X = X.detach() if X.is_floating_point() else X.float()
     if X.ndim != 2: raise ValueError(f'a table of shape {tuple(X.shape)}: expected two axes, (rows, columns)')
-    if not X.isfinite().all(): raise ValueError(f'{int((~X.isfinite()).sum())} of {X.numel()} values are missing or infinite; leave those rows out')
+    if n := int((~X.isfinite()).sum()): raise ValueError(f'{n} of {X.numel()} values are missing or infinite; leave those rows out')
     return X
+
+# %% ../nbs/04_interpretation.ipynb #a3b5be14
+def _n_components(k, X):
+    "How many directions to keep of this table; ValueError if it has not so many."
+    (n, d), most = X.shape, min(X.shape)
+    if n < 2: raise ValueError(f'{n} row: differences between rows need at least 2')
+    if k is not None and k > most: raise ValueError(f'n_components is {k}, but a table of {n} rows and {d} columns has only {most}')
+    return most if k is None else k
+
+def _directions(centred):
+    "Singular values and right singular vectors; in each vector the entry of largest size is positive."
+    _, S, Vt = torch.linalg.svd(centred, full_matrices=False)
+    return S, Vt*Vt.gather(1, Vt.abs().argmax(1, keepdim=True)).sign()
+
+def _like_fitted(pca, X, axis):
+    "X as a table of the fitted kind; ValueError if nothing was fitted or the number of columns is another."
+    if not hasattr(pca, 'components_'): raise ValueError('this PCA has no directions yet: call fit or fit_transform first')
+    X, d = _table(X), pca.components_.shape[axis]
+    if X.shape[1] != d: raise ValueError(f'{X.shape[1]} columns: this PCA was fitted for {d}')
+    return X.to(pca.mean_)
+
+# %% ../nbs/04_interpretation.ipynb #b949d2fe
+class PCA:
+    """Principal component analysis by singular value decomposition. Twin of `sklearn.decomposition.PCA`, for tensors.
+
+    Signs: in each row of `components_` the entry of largest size is positive. `fit` sets `components_` (k, d), `explained_variance_`,
+    `explained_variance_ratio_` and `singular_values_` (k,), `mean_` (d,), `n_components_`. Pearson 1901, doi 10.1080/14786440109462720."""
+    def __init__(self,
+        n_components: int | None = None,  # number k of directions to keep; None: all there are, min(n, d)
+    ):
+        if n_components is not None and (not isinstance(n_components, int) or n_components < 1):
+            raise ValueError(f'n_components is {n_components!r}: give a whole number of 1 or more, or None for all')
+        self.n_components = n_components
+
+    def fit(self,
+        X: Tensor,  # (n, d), n >= 2, tensor or array
+        y=None,  # not used; there so that it fits where scikit-learn's does
+    ):  # self
+        "Find the directions. ValueError for a table with one row, with missing values, or smaller than `n_components`."
+        X = _table(X)
+        self.mean_, k = X.mean(0), _n_components(self.n_components, X)
+        S, Vt = _directions(X - self.mean_)
+        variance = S**2/(len(X) - 1)
+        self.components_, self.singular_values_, self.n_components_ = Vt[:k], S[:k], k
+        self.explained_variance_, self.explained_variance_ratio_ = variance[:k], variance[:k]/variance.sum()
+        return self
+
+    def transform(self, X: Tensor) -> Tensor:
+        "Where each row of X (m, d) lies along the directions: (m, k). ValueError before `fit` or for another number of columns."
+        return (_like_fitted(self, X, 1) - self.mean_) @ self.components_.T
+
+    def fit_transform(self, X: Tensor, y=None) -> Tensor: return self.fit(X).transform(X)
+
+    def inverse_transform(self, X: Tensor) -> Tensor:
+        "From places along the directions (m, k) back to columns (m, d); what lay along other directions is lost."
+        return _like_fitted(self, X, 0) @ self.components_ + self.mean_
 
 # %% ../nbs/04_interpretation.ipynb #1fa537db
 def overlapping(
@@ -107,7 +109,7 @@ def overlapping(
     boxes = [t.get_window_extent() for t in texts]
     return [(texts[j], texts[k]) for k, a in enumerate(boxes) for j, b in enumerate(boxes[:k]) if a.overlaps(b)]
 
-# %% ../nbs/04_interpretation.ipynb #74fffdbb
+# %% ../nbs/04_interpretation.ipynb #d8db61ee
 def label_points(
     ax,  # matplotlib axes, complete except for the labels
     x: Tensor,  # (n,) places of the labelled points, data coordinates
@@ -121,7 +123,7 @@ def label_points(
     ValueError if there is no room for all of them, ImportError naming the extra without textalloc."""
     try: import textalloc
     except ImportError as err: raise ImportError('placing labels needs textalloc: pip install "lesson8[course]"') from err
-    if not len(x) == len(y) == len(labels): raise ValueError(f'{len(x)} x, {len(y)} y and {len(labels)} labels: every point needs one of each')
+    if not len(x) == len(y) == len(labels): raise ValueError(f'{len(x)} x, {len(y)} y and {len(labels)} labels: give one of each a point')
     x, y, before = [float(v) for v in x], [float(v) for v in y], len(ax.texts)
     ax.figure.canvas.draw()
     ax.figure.set_layout_engine('none')  # the axes must not move any more
@@ -129,8 +131,8 @@ def label_points(
                                                      nbr_candidates=800, max_distance=.3) | kwargs)
     texts = list(ax.texts[before:])
     if pairs := overlapping(texts):
-        raise ValueError(f'no room for {len(labels)} labels: {pairs[0][0].get_text()!r} and {pairs[0][1].get_text()!r} overlap; use a smaller size, '
-                         'a larger figure or fewer labels')
+        a, b = (t.get_text() for t in pairs[0])
+        raise ValueError(f'no room for {len(labels)} labels: {a!r} and {b!r} overlap; use a smaller size, a larger figure or fewer labels')
     return texts
 
 # %% ../nbs/04_interpretation.ipynb #d30245ff
@@ -161,28 +163,34 @@ def nearest(
     values, found = alike.topk(n)
     return found, values
 
-# %% ../nbs/04_interpretation.ipynb #6ce72428
+# %% ../nbs/04_interpretation.ipynb #10c23935
+_ARTICLES = 'the a an la le les il el das die der'.split()
+
 def _plain(title):
     "A title as one would say it: no year, no case, the article in front."
     title = title.casefold().strip()
     if title[-6:-5] == '(' and title.endswith(')'): title = title[:-6].strip()
     head, comma, article = title.rpartition(', ')
-    return f'{article} {head}' if comma and article in ('the', 'a', 'an', 'la', 'le', 'les', 'il', 'el', 'das', 'die', 'der') else title
+    return f'{article} {head}' if comma and article in _ARTICLES else title
 
-# %% ../nbs/04_interpretation.ipynb #5badd18b
+# %% ../nbs/04_interpretation.ipynb #a1637b6a
 def find_item(
     title: str | int,  # a title as in the table, or an item id
     items,  # DataFrame with the columns item and title
 ) -> int:  # the item id
-    "The id of a film. KeyError for a title that is not in the table, with the nearest ones, and for one that stands there more than once, with its ids."
+    """The id of a film. KeyError for a title that is not in the table, with the nearest ones, and for one that stands there
+    more than once, with its ids."""
     if not isinstance(title, str):
         if title in set(items['item']): return int(title)
         raise KeyError(f'there is no item {title!r}; ids go from {items["item"].min()} to {items["item"].max()}')
     ids = items['item'][items['title'] == title].tolist()
     if len(ids) == 1: return ids[0]
-    if ids: raise KeyError(f'{title!r} stands in the table {len(ids)} times, as items {" and ".join(map(str, ids))}: give one of these numbers instead of the title')
+    if ids:
+        raise KeyError(f'{title!r} stands in the table {len(ids)} times, as items {" and ".join(map(str, ids))}: give a number instead')
     known = {}
     for t in items['title']: known.setdefault(_plain(t), []).append(t)
     plain = _plain(title)
-    near = [t for k in ([plain] if plain in known else get_close_matches(plain, known, 3, .5)) for t in dict.fromkeys(known[k])][:3]
-    raise KeyError(f'no film is called {title!r}; ' + (f'did you mean {" or ".join(map(repr, near))}?' if near else 'titles are written as in "Star Wars (1977)"'))
+    matches = [plain] if plain in known else get_close_matches(plain, known, 3, .5)
+    near = [repr(t) for k in matches for t in dict.fromkeys(known[k])][:3]
+    hint = f'did you mean {" or ".join(near)}?' if near else 'titles are written as in "Star Wars (1977)"'
+    raise KeyError(f'no film is called {title!r}; {hint}')
