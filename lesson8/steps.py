@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from .embeddings import DotProductBias
 
-# %% ../nbs/03b_steps.ipynb #a47f0d54
+# %% ../nbs/03b_steps.ipynb #918aa068
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101), all weights of a group in one kernel call.
-
     The same steps as `torch.optim.AdamW` with the same arguments; a parameter without a gradient stays as it is. Needs a device for which
     torch has a fused kernel (CPU, CUDA, MPS); elsewhere use `torch.optim.AdamW`."""
     def __init__(
@@ -43,8 +42,7 @@ class AdamW:
                                 weight_decay=g['weight_decay'], eps=g['eps'], amsgrad=False, maximize=False)
 
     def zero_grad(self):
-        for g in self.param_groups:
-            for p in g['params']: p.grad = None
+        for p in self.state: p.grad = None
 
 # %% ../nbs/03b_steps.ipynb #00e2b265
 def dot_gradient(

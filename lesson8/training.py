@@ -7,9 +7,9 @@ Docs: https://lesson8-course.github.io/lesson8/training.html.md"""
 # %% auto #0
 __all__ = ['Batches', 'one_cycle', 'predict', 'fit', 'LRFinder', 'lr_find']
 
-# %% ../nbs/03_training.ipynb #3eb12941
+# %% ../nbs/03_training.ipynb #cf764ca0
 import copy, itertools, math, time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,8 +30,28 @@ def _check_batches(xs, y, bs):
     if not len(y): raise ValueError('there are no rows: x and y are empty')
     if isinstance(bs, bool) or not isinstance(bs, int) or bs < 1: raise ValueError(f'bs is {bs!r}: a batch has a whole number of rows, 1 or more')
 
-# %% ../nbs/03_training.ipynb #1760a01c
-class Batches:
+# %% ../nbs/03_training.ipynb #b59e9b3f
+class _Rows:
+    "Whole tensors of equal length, and what does not depend on their order."
+    def __len__(self): return len(self.y)//self.bs if self.drop_last else math.ceil(len(self.y)/self.bs)
+
+    def to(self, device):
+        "Move all rows to `device`, in place, as `nn.Module.to` does."
+        self.xs, self.y = tuple(x.to(device) for x in self.xs), self.y.to(device)
+        return self
+
+    @property
+    def device(self): return self.y.device
+    @property
+    def dataset(self): return torch.utils.data.TensorDataset(*self.xs, self.y)
+
+    def _transformed(self, xs):
+        if self.transform is None: return xs
+        new = self.transform(*xs)
+        return new if isinstance(new, tuple) else (new,)
+
+# %% ../nbs/03_training.ipynb #009839cc
+class Batches(_Rows):
     """Mini-batches cut from whole tensors, on the device the tensors live on: no workers, no copying row by row.
 
     A pass over it is an epoch: every row once, in a new random order each time if `shuffle`. Yields tuples (x, y), or (x1, x2, ..., y) if
@@ -51,8 +71,6 @@ class Batches:
         self.bs, self.shuffle, self.drop_last, self.transform = bs, shuffle, drop_last, transform
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
-    def __len__(self): return len(self.y)//self.bs if self.drop_last else math.ceil(len(self.y)/self.bs)
-
     def __iter__(self):
         n = min(len(self)*self.bs, len(self.y))
         order = torch.randperm(len(self.y), generator=self.generator).to(self.device) if self.shuffle else None
@@ -60,21 +78,6 @@ class Batches:
             rows = slice(start, min(start + 16*self.bs, n))
             parts = [t[rows] if order is None else t.index_select(0, order[rows]) for t in (*self.xs, self.y)]
             for *xs, y in zip(*(p.split(self.bs) for p in parts)): yield (*self._transformed(xs), y)
-
-    def _transformed(self, xs):
-        if self.transform is None: return xs
-        new = self.transform(*xs)
-        return new if isinstance(new, tuple) else (new,)
-
-    def to(self, device):
-        "Move all rows to `device`, in place, as `nn.Module.to` does."
-        self.xs, self.y = tuple(x.to(device) for x in self.xs), self.y.to(device)
-        return self
-
-    @property
-    def device(self): return self.y.device
-    @property
-    def dataset(self): return torch.utils.data.TensorDataset(*self.xs, self.y)
 
 # %% ../nbs/03_training.ipynb #84db7236
 def one_cycle(
@@ -110,7 +113,7 @@ def predict(
         ys.append(y)
     return torch.cat(outs), torch.cat(ys)
 
-# %% ../nbs/03_training.ipynb #5d59dc4d
+# %% ../nbs/03_training.ipynb #9a203323
 def _is_mse(loss): return loss is F.mse_loss or (isinstance(loss, nn.MSELoss) and loss.reduction == 'mean')
 
 def _gradient(model, loss, by_hand=True, autocast=None):
@@ -125,7 +128,8 @@ def _gradient(model, loss, by_hand=True, autocast=None):
         with _scope(device, autocast):
             pred = model(*xs)
             if _is_mse(loss) and pred.shape != y.shape:
-                raise ValueError(f'predictions of shape {tuple(pred.shape)} for targets of shape {tuple(y.shape)}: make them equal, else every one is compared with all')
+                raise ValueError(f'predictions of shape {tuple(pred.shape)} for targets of shape {tuple(y.shape)}: '
+                                 'make them equal, else every prediction is compared with every target')
             value = loss(pred, y)
         value.backward()
         return value.detach()
@@ -153,7 +157,7 @@ def _check_fit(model, train, valid, epochs, lr, wd):
     if not 0 <= wd < math.inf: raise ValueError(f'wd is {wd}: weight decay is 0 or more')
     if not any(p.requires_grad for p in model.parameters()): raise ValueError(f'{type(model).__name__} has no weight to train: see param_table(model)')
 
-# %% ../nbs/03_training.ipynb #00ddd5c6
+# %% ../nbs/03_training.ipynb #bd61a7a4
 def _note(history, losses, sizes, plan):
     "Add an epoch's steps to the history: the only moment at which losses are read from the device."
     first, epoch = len(history.losses), len(history) + 1
@@ -166,13 +170,39 @@ def _note(history, losses, sizes, plan):
                               'make the model anew and train with a smaller lr; if it still happens, look for nan or huge values in the data', history)
     history.epochs.append(dict(train_loss=sum(v*n for v, n in zip(losses, sizes))/sum(sizes)))
 
-def _validate(model, valid, loss, metrics, autocast):
-    "Loss and metrics on all of `valid`."
+def _validate(history, model, valid, loss, metrics, autocast):
+    "Add loss and metrics on all of `valid` to the last epoch of the history, and the seconds they took."
+    start = time.perf_counter()
     pred, y = predict(model, valid, autocast)
     if not isinstance(metrics, dict): metrics = {getattr(f, '__name__', type(f).__name__): f for f in metrics or ()}
-    return {k: float(f(pred, y)) for k, f in dict(valid_loss=loss, **metrics).items()}
+    found, seconds = {k: float(f(pred, y)) for k, f in dict(valid_loss=loss, **metrics).items()}, history.last.pop('seconds')
+    history.last.update(found, seconds=seconds + time.perf_counter() - start)
 
-# %% ../nbs/03_training.ipynb #9f4478c5
+# %% ../nbs/03_training.ipynb #6b72a4b4
+def _train_epoch(model, train, gradient, optim, plan, history, bar):
+    "One pass over `train`, noted in `history`; `plan` has the learning rate and momentum of each step of the whole training."
+    start, losses, sizes, device = time.perf_counter(), [], [], next(model.parameters()).device
+    model.train()
+    for batch, (rate, momentum) in zip(train, plan[len(history.losses):]):
+        _set_rates(optim, rate, momentum)
+        losses.append(gradient(*_on(batch, device)))
+        optim.step()
+        sizes.append(len(batch[-1]))
+        if bar is not None: bar.update()
+    _note(history, losses, sizes, plan)
+    history.last['seconds'] = time.perf_counter() - start
+
+# %% ../nbs/03_training.ipynb #cf41834c
+@contextmanager
+def _running(model, threads):
+    "CPU threads while it lasts; afterwards evaluation mode, and no gradients that a loop of one's own would start with."
+    with num_threads(threads):
+        try: yield
+        finally:
+            model.eval()
+            for p in model.parameters(): p.grad = None
+
+# %% ../nbs/03_training.ipynb #3750e649
 def fit(
     model: nn.Module,  # trained in place, afterwards in evaluation mode
     train,  # `Batches`, or anything with a length that yields (x, ..., y)
@@ -192,25 +222,14 @@ def fit(
 ) -> History:
     "Train `model`. TrainingStopped if the loss becomes nan or infinite, ValueError or TypeError before the start for what cannot work."
     _check_fit(model, train, valid, epochs, lr, wd)
-    history, steps, device = History(), epochs*len(train), next(model.parameters()).device
-    optim = opt([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=wd)
-    plan = schedule(lr, steps) if schedule else [(lr, None)]*steps
+    history, optim = History(), opt([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=wd)
+    plan = schedule(lr, epochs*len(train)) if schedule else [(lr, None)]*(epochs*len(train))
     gradient = _gradient(model, loss, by_hand, autocast)
-    with num_threads(threads), progress_bar(steps, progress) as bar:
-        for epoch in range(epochs):
-            start, losses, sizes = time.perf_counter(), [], []
-            model.train()
-            for batch, (rate, momentum) in zip(train, plan[epoch*len(train):]):
-                _set_rates(optim, rate, momentum)
-                losses.append(gradient(*_on(batch, device)))
-                optim.step()
-                sizes.append(len(batch[-1]))
-                if bar is not None: bar.update()
-            _note(history, losses, sizes, plan)
-            if valid is not None: history.last.update(_validate(model, valid, loss, metrics, autocast))
-            history.last['seconds'] = time.perf_counter() - start
+    with _running(model, threads), progress_bar(len(plan), progress) as bar:
+        for _ in range(epochs):
+            _train_epoch(model, train, gradient, optim, plan, history, bar)
+            if valid is not None: _validate(history, model, valid, loss, metrics, autocast)
             if after_epoch and after_epoch(model, history): break
-        model.eval()
     return history
 
 # %% ../nbs/03_training.ipynb #63df3ff9
@@ -232,7 +251,7 @@ class LRFinder:
         ax.set(xscale='log', xlabel='learning rate', ylabel='loss', ylim=(low - .1*(high - low), high + .4*(high - low))); ax.legend()
         return ax
 
-# %% ../nbs/03_training.ipynb #c8aa18ce
+# %% ../nbs/03_training.ipynb #5f378a49
 def lr_find(
     model: nn.Module,  # a copy of it is trained, itself it stays as it is
     train,  # `Batches`, or anything that yields (x, ..., y)
@@ -243,10 +262,13 @@ def lr_find(
     **kwargs,  # more arguments of `fit`
 ) -> LRFinder:
     "Learning rate range test (Smith 2017, arXiv 1506.01186, section 3.3): train for a few steps while the learning rate grows, and note each loss."
-    if steps < 2: raise ValueError(f'steps is {steps}: a range of learning rates needs 2 or more')
+    _check_fit(model, train, None, 1, low, 0)
+    if steps < 2 or not low < high: raise ValueError(f'{steps} steps from {low} to {high}: give 2 or more, and low below high')
     batches = list(itertools.islice(itertools.chain.from_iterable(itertools.repeat(train)), steps))
     plan = [(low*(high/low)**(k/(steps - 1)), None) for k in range(steps)]
     try: history = fit(copy.deepcopy(model), batches, loss=loss, epochs=1, schedule=lambda lr, n: plan, **kwargs)
-    except TrainingStopped as e: history = e.history
+    except TrainingStopped as e:
+        history = e.history
+        if not math.isfinite(history.losses[0]): raise  # not the learning rate's fault
     losses = list(itertools.takewhile(math.isfinite, history.losses))
     return LRFinder([lr for lr, _ in plan[:len(losses)]], losses)
