@@ -1,8 +1,8 @@
 """The exported modules on a GPU and on the CPU beside it: MovieLens-100k at a small and a large batch, several seeds.
 
-    python bench/gpu.py --data FOLDER [--seeds 3] [--threads 1]      FOLDER holds u.data
+    python bench/gpu.py [--data FOLDER] [--seeds 3] [--threads 1] [--cpu]      FOLDER holds u.data; else lesson8.data fetches it
 
-Needs only torch and numpy and writes bench/results/gpu.json; without a GPU it measures the CPU alone and says so. Each device trains the
+With --data it needs only torch and numpy. Writes bench/results/gpu.json; without a GPU it measures nothing, or with --cpu the CPU alone. Each device trains the
 same models on the same batches in the same order, so their errors must agree within the spread of seeds; the script fails if they do not.
 Times are wall time of a whole fit of five epochs, validation included, after one fit to warm up; the device is waited for.
 """
@@ -49,14 +49,18 @@ def run(train, valid, device, seed, by_hand, bs, n_factors, lr, wd, beta2, eps, 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--data', required=True, help='folder with u.data of MovieLens-100k')
+    p.add_argument('--data', default=None, help='folder with u.data of MovieLens-100k')
+    p.add_argument('--cpu', action='store_true', help='measure even without a GPU')
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--threads', type=int, default=1, help='CPU threads')
     a = p.parse_args()
     torch.set_num_threads(a.threads)
+    if not (a.cpu or torch.cuda.is_available()): return print('no GPU here, nothing measured; --cpu measures the CPU alone')
+    if a.data is None:
+        from lesson8.fetch import fetch
+        a.data = fetch('ml-100k')
     train, valid = tensors(a.data)
     devices = ['cpu'] + ['cuda']*torch.cuda.is_available()
-    if len(devices) == 1: print('no GPU here: only the CPU is measured')
     runs = {}
     for name, settings in SETTINGS.items():
         for by_hand in (True, False):

@@ -15,7 +15,8 @@ def test_runs_and_reaches_its_figures(path, tmp_path):
     assert not res.error, res.error
     assert path.read_bytes() == before, 'a run leaves the notebook as it was'
     saved, fresh = read_headlines(path), res.headlines
-    assert [(n, tol, ref) for n, _, tol, ref in saved] == [(n, tol, ref) for n, _, tol, ref in fresh], f'run `make refresh NB={path.stem[:2]}`'
+    def told(rows): return [(n, tol, re.sub(r'[\d.]+', '#', ref)) for n, _, tol, ref in rows]  # figures in a reference may be measured, too
+    assert told(saved) == told(fresh), f'run `make refresh NB={path.stem[:2]}`'
     off = [f'{n}: saved {a:g}, now {b:g}, allowed difference {tol:g}' for (n, a, tol, _), (_, b, _, _) in zip(saved, fresh)
            if not math.isfinite(b) or abs(a - b) > tol]
     assert not off, off

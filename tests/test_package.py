@@ -39,6 +39,14 @@ LIGHT = dict(
         x = torch.arange(32.).view(1, 2, 4, 4)
         assert max_pool2d(x, 2).flatten()[:4].tolist() == [5., 7., 13., 15.]
         assert AdaptiveConcatPool2d(1)(x).shape == (1, 4, 1, 1)''',
+    steps='''
+        from lesson8.steps import AdamW
+        p = torch.nn.Parameter(torch.ones(2)); p.grad = torch.ones(2)
+        AdamW([p], lr=.1).step()
+        assert (p < 1).all()''',
+    history='''
+        from lesson8.history import smooth
+        assert smooth([2., 2.]) == [2., 2.]''',
     dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
