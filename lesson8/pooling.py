@@ -109,7 +109,7 @@ def avg_pool2d(
     rows, cols = (total.new_tensor(_cells(*o, count_include_pad)) for o in zip(input.shape[-2:], k, s, p, places))
     return total/(rows[:, None]*cols)
 
-# %% ../nbs/11_pooling.ipynb #cd40463c
+# %% ../nbs/11_pooling.ipynb #49603f09
 _DOWN = dict(max=nn.MaxPool2d, average=nn.AvgPool2d, stride=None)
 _HEADS = 'dense', 'average', 'max', 'concat'
 
@@ -135,6 +135,7 @@ def pool_net(
         n = o
     return nn.Sequential(*layers, *_head(head, n, size, norm))
 
+# %% ../nbs/11_pooling.ipynb #1f169f9b
 def _head(head, n, size, norm):
     "From n maps to ten scores."
     if head == 'dense': pool, wide = nn.Identity(), n*size*size
