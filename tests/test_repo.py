@@ -13,7 +13,7 @@ settings = ConfigParser(delimiters=['='], interpolation=None)
 settings.read(ROOT/'settings.ini', encoding='utf-8')
 settings = settings['DEFAULT']
 project = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
-NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
+NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 
 
 def files():
