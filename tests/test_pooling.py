@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from lesson8.pooling import AdaptiveConcatPool2d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 
-EXAMPLES = int(os.environ.get('LESSON8_EXAMPLES', 2000 if os.environ.get('LESSON8_NIGHTLY') else 200))
+EXAMPLES = int(os.environ.get('LESSON8_EXAMPLES', 200))
 many = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES <= 200, suppress_health_check=[HealthCheck.too_slow])
 
 
