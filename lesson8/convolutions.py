@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# %% ../nbs/10_convolutions.ipynb #dcf1fa86
+# %% ../nbs/10_convolutions.ipynb #7f562a80
 def show_numbers(
     values: Tensor,  # (rows, columns), whole numbers or not
     ax=None,  # matplotlib axes to draw on; None: the current ones
@@ -26,7 +26,8 @@ def show_numbers(
     import matplotlib.pyplot as plt
     from matplotlib.colors import LinearSegmentedColormap
     v = torch.as_tensor(values).detach().cpu().double()
-    if v.ndim != 2: raise ValueError(f'values have shape {tuple(v.shape)}: a table has two axes, so pick one picture and one channel, e.g. x[0, 0]')
+    if v.ndim != 2:
+        raise ValueError(f'values have shape {tuple(v.shape)}: a table has two axes, so pick one picture and one channel, e.g. x[0, 0]')
     ax = ax or plt.gca()
     most = v.abs().max().item() if v.numel() else 0.
     cmap = LinearSegmentedColormap.from_list('sheet', ['#E69F00', '#FFFFFF', '#4C9BD0'])
@@ -47,7 +48,7 @@ def _pair(name, value, least=1):
     if len(pair) == 2 and all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair): return pair
     raise ValueError(f'{name} is {value!r}: give a whole number of {least} or more, or two of them, for height and width')
 
-# %% ../nbs/10_convolutions.ipynb #a5e575e8
+# %% ../nbs/10_convolutions.ipynb #7c494f3f
 def out_size(
     n: int,  # pixels along this axis
     kernel_size: int,  # weights along this axis
@@ -56,7 +57,8 @@ def out_size(
     dilation: int = 1,  # distance between the pixels a kernel looks at
 ) -> int:  # places of the window, 1 or more
     "How many numbers a convolution or pooling makes along one axis; ValueError if the window does not fit in."
-    for name, v, least in (('stride', stride, 1), ('dilation', dilation, 1), ('kernel_size', kernel_size, 1), ('padding', padding, 0)): _pair(name, v, least)
+    for name, v in dict(stride=stride, dilation=dilation, kernel_size=kernel_size).items(): _pair(name, v)
+    _pair('padding', padding, 0)
     reach = dilation*(kernel_size - 1) + 1
     if n + 2*padding < reach:
         raise ValueError(f'the kernel reaches over {reach} pixels and the picture has {n + 2*padding} with its padding: '
@@ -71,7 +73,7 @@ def _windows(x, kernel_size, dilation, padding, stride):
     for axis, k, d, s in zip((2, 3), kernel_size, dilation, stride): x = x.unfold(axis, d*(k - 1) + 1, s)
     return x[..., ::dilation[0], ::dilation[1]]
 
-# %% ../nbs/10_convolutions.ipynb #1b17c660
+# %% ../nbs/10_convolutions.ipynb #b99638f5
 def unfold(
     input: Tensor,  # (n, channels, height, width), or one picture (channels, height, width)
     kernel_size,  # int or (height, width)
@@ -82,7 +84,8 @@ def unfold(
     """Every window written out as a column (im2col; Chellapilla, Puri & Simard 2006). Twin of `torch.nn.functional.unfold`.
 
     ValueError for a window that does not fit in, or a setting that is not a whole number in its range."""
-    if input.ndim not in (3, 4): raise ValueError(f'input of shape {tuple(input.shape)}: expected (n, channels, height, width), or one picture without n')
+    if input.ndim not in (3, 4):
+        raise ValueError(f'input of shape {tuple(input.shape)}: expected (n, channels, height, width), or one picture without n')
     if input.ndim == 3: return unfold(input[None], kernel_size, dilation, padding, stride)[0]
     k, d, s = _pair('kernel_size', kernel_size), _pair('dilation', dilation), _pair('stride', stride)
     p = _pair('padding', padding, 0)
@@ -90,17 +93,19 @@ def unfold(
     w = _windows(input, k, d, p, s)
     return w.permute(0, 1, 4, 5, 2, 3).reshape(len(input), input.shape[1]*k[0]*k[1], places[0]*places[1])
 
-# %% ../nbs/10_convolutions.ipynb #5917f583
+# %% ../nbs/10_convolutions.ipynb #e9396003
 def _check_conv(x, weight, bias, groups):
     "What of a convolution does not fit together; nothing if all does."
     if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape:
-        raise ValueError(f'input of shape {tuple(x.shape)} and weight of shape {tuple(weight.shape)}: expected (n, channels, height, width) and '
+        raise ValueError(f'input of shape {tuple(x.shape)}, weight of shape {tuple(weight.shape)}: expected (n, channels, height, width) and '
                          '(kernels, channels, height, width), no axis of the weight empty')
     (_, c, _, _), (o, per, _, _) = x.shape, weight.shape
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or c % groups or o % groups:
         raise ValueError(f'groups is {groups!r}: it must divide the {c} channels of the input and the {o} kernels')
-    if c != per*groups: raise ValueError(f'the kernels have {per} channels and the input has {c} in {groups} group(s): expected {c//groups} a kernel')
-    if bias is not None and bias.shape != (o,): raise ValueError(f'bias of shape {tuple(bias.shape)}: expected ({o},), a number for each kernel')
+    if c != per*groups:
+        raise ValueError(f'the kernels have {per} channels and the input has {c} in {groups} group(s): expected {c//groups} a kernel')
+    if bias is not None and bias.shape != (o,):
+        raise ValueError(f'bias of shape {tuple(bias.shape)}: expected ({o},), a number for each kernel')
     for name, t in (('weight', weight), ('bias', bias)):
         if t is not None and (t.dtype, t.device) != (x.dtype, x.device):
             raise TypeError(f'input is {x.dtype} on {x.device} and {name} is {t.dtype} on {t.device}: convert one with .to(...)')
@@ -170,20 +175,24 @@ class ReceptiveField(NamedTuple):
     step: int  # pixels between neighbours of the map
     start: int  # first pixel that place 0 sees; negative: padding
 
-# %% ../nbs/10_convolutions.ipynb #a1a6c336
+# %% ../nbs/10_convolutions.ipynb #ae0081d8
 def receptive_field(
     layers: nn.Module,  # convolutions and poolings in a chain, anything else in between is passed over
 ) -> ReceptiveField:  # (size, step, start) in pixels of the input
-    "Receptive field of a number of the last map (Araujo, Norris & Sim 2019, doi 10.23915/distill.00021). ValueError for a kernel that is not square."
+    """Receptive field of a number of the last map (Araujo, Norris & Sim 2019, doi 10.23915/distill.00021).
+
+    ValueError for a layer that treats height and width differently."""
     size, step, start = 1, 1, 0
     for m in layers.modules():
         if not isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)): continue
-        k, s, p, d = (_pair(name, getattr(m, name, 1), least) for name, least in (('kernel_size', 1), ('stride', 1), ('padding', 0), ('dilation', 1)))
-        if any(a != b for a, b in (k, s, p, d)): raise ValueError(f'{m} treats height and width differently: give layers with square kernels')
-        size, start, step = size + d[0]*(k[0] - 1)*step, start - p[0]*step, step*s[0]
+        pairs = [_pair(name, getattr(m, name, 1), 0) for name in ('kernel_size', 'stride', 'padding', 'dilation')]
+        if any(a != b for a, b in pairs):
+            raise ValueError(f'{m} treats height and width differently: give layers with square kernels')
+        k, s, p, d = (a for a, _ in pairs)
+        size, start, step = size + d*(k - 1)*step, start - p*step, step*s
     return ReceptiveField(size, step, start)
 
-# %% ../nbs/10_convolutions.ipynb #0c27afc9
+# %% ../nbs/10_convolutions.ipynb #116e71eb
 def conv_net(
     channels: tuple = (8, 16, 32, 64),  # kernels of each layer
     kernels: tuple = (5, 3, 3, 3),  # their sizes, odd
@@ -192,7 +201,7 @@ def conv_net(
     n_out: int = 10,  # numbers at the end, one a class
     size: int = 28,  # height and width of the picture
 ) -> nn.Sequential:  # (n, n_in, size, size) -> (n, n_out)
-    "Convolutions with a stride, each with ReLU and batch norm, then one as large as what is left. ValueError if sizes or lengths do not match."
+    "Convolutions with a stride, each with ReLU and batch norm, then one as large as what is left; ValueError if something does not match."
     strides = [strides]*len(channels) if isinstance(strides, int) else list(strides)
     if not len(channels) == len(kernels) == len(strides):
         raise ValueError(f'{len(channels)} channels, {len(kernels)} kernel sizes, {len(strides)} strides: give one of each for a layer')
@@ -202,13 +211,13 @@ def conv_net(
         n_in, size = o, out_size(size, k, s, k//2)
     return nn.Sequential(*layers, nn.Conv2d(n_in, n_out, size), nn.Flatten())
 
-# %% ../nbs/10_convolutions.ipynb #b94e1273
+# %% ../nbs/10_convolutions.ipynb #05931a2a
 @torch.no_grad()
 def layer_table(
     model: nn.Module,  # its convolutions, poolings and linear layers get a row each
     size: tuple = (1, 28, 28),  # (channels, height, width) of the picture
 ):  # a pandas DataFrame: index layer; columns output (tuple), weights, multiply_adds, sees (receptive field in pixels)
-    "What every layer makes of one picture, and at what cost. Receptive fields assume that the layers form a chain; the model is left as it was."
+    "What every layer makes of one picture, and at what cost. Receptive fields take the layers as a chain; the model stays as it was."
     import pandas as pd
     rows, seen, hooks = [], nn.ModuleList(), []
     def note(m, args, out):
@@ -217,7 +226,8 @@ def layer_table(
         if isinstance(m, nn.Linear): label, sees = f'Linear {m.in_features} to {m.out_features}', max(size[1:])
         else:
             seen.append(m)
-            label, sees = f'{type(m).__name__} {"x".join(map(str, _pair("kernel_size", m.kernel_size)))}, stride {_pair("stride", m.stride)[0]}', receptive_field(seen).size
+            k, s = _pair('kernel_size', m.kernel_size), _pair('stride', m.stride)
+            label, sees = f'{type(m).__name__} {k[0]}x{k[1]}, stride {s[0]}', receptive_field(seen).size
         rows.append((label, makes, weights, out[0].numel()*per, sees))
     for m in model.modules():
         if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.Linear)): hooks.append(m.register_forward_hook(note))
@@ -228,27 +238,29 @@ def layer_table(
         for m, mode in modes.items(): m.training = mode
     return pd.DataFrame(rows, columns=['layer', 'output', 'weights', 'multiply_adds', 'sees']).set_index('layer')
 
-# %% ../nbs/10_convolutions.ipynb #ac79f692
+# %% ../nbs/10_convolutions.ipynb #965cbfa8
 def random_shift(
     x: Tensor,  # (n, channels, height, width)
     most: int = 2,  # pixels, up, down, left or right
     fill: float = 0.,  # value of what comes in from outside
 ) -> Tensor:  # shape of x
-    "Each picture moved by its own random number of pixels, drawn from torch's global generator; for `Batches(..., transform=random_shift)`."
+    "Each picture moved by its own random number of pixels, drawn from torch's global generator; for `Batches(transform=random_shift)`."
     _pair('most', most, 0)
     windows = _windows(F.pad(x, (most,)*4, value=fill), x.shape[2:], (1, 1), (0, 0), (1, 1))  # all shifted pictures, as a view
     down, right = torch.randint(2*most + 1, (2, len(x)), device=x.device)
     return windows[torch.arange(len(x), device=x.device), :, down, right]
 
-# %% ../nbs/10_convolutions.ipynb #c54716f6
+# %% ../nbs/10_convolutions.ipynb #09938193
 @torch.no_grad()
 def top_patches(
     layers: nn.Module,  # the net up to a convolution, e.g. `net[:4]`
     x: Tensor,  # (n, channels, height, width) pictures
     k: int = 9,  # how many for each kernel, at most one from a picture
     bs: int = 1000,  # pictures at a time
-) -> tuple:  # images (kernels, k): their numbers; corners (kernels, k, 2): upper left pixel (row, column), may be negative; values (kernels, k)
-    "The places that excite each kernel most (after Zeiler & Fergus 2014, section 2, without the tracing back); sizes: `receptive_field(layers)`."
+) -> tuple:  # (images, corners, values): which pictures (kernels, k), upper left pixels (kernels, k, 2), activations (kernels, k)
+    """The places that excite each kernel most, after Zeiler & Fergus 2014 (section 2), without their tracing back.
+
+    Each is a square of `receptive_field(layers).size` pixels; a corner (row, column) may lie outside of it. ValueError for a wrong k."""
     if not 1 <= k <= len(x): raise ValueError(f'k is {k}: give a number from 1 to {len(x)}, the number of pictures')
     device, modes = next(layers.parameters()).device, {m: m.training for m in layers.modules()}
     try: maps = [layers.eval()(part.to(device)).cpu() for part in x.split(bs)]
