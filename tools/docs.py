@@ -60,6 +60,7 @@ def sidebar(config):
 
 def process(stage):
     "Let nbdev add the API documentation and drop what readers need not see; return the folder it wrote."
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore::UserWarning')  # nbdev's, about cells with imports, are not for a learner
     from nbdev.serve import proc_nbs
     try:
         with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)  # its workers look for the settings in the current folder
