@@ -2,8 +2,9 @@
 
     python bench/gpu.py [--data FOLDER] [--seeds 3] [--threads 1] [--cpu]      FOLDER holds u.data; else lesson8.data fetches it
 
-With --data it needs only torch and numpy. Writes bench/results/gpu.json; without a GPU it measures nothing, or with --cpu the CPU alone. Each device trains the
-same models on the same batches in the same order, so their errors must agree within the spread of seeds; the script fails if they do not.
+With --data it needs only torch and numpy. Writes bench/results/gpu.json; without a GPU it measures nothing, or with --cpu the CPU alone.
+Each device trains the same models on the same batches in the same order, so their errors must agree within the spread of seeds;
+the script fails if they do not.
 Times are wall time of a whole fit of five epochs, validation included, after one fit to warm up; the device is waited for.
 """
 import argparse, statistics, sys, time
@@ -71,7 +72,8 @@ def main():
     for (name, by_hand, device), found in runs.items():
         id = f"gpu.dot.{name}{'' if by_hand else '_autograd'}.{device}"
         mse, seconds, steps = zip(*found)
-        rows += [row(f'{id}.valid_mse', mse, 'mse'), row(f'{id}.fit_seconds', seconds, 's'), row(f'{id}.step_microseconds', [1e6*s/n for s, n in zip(seconds, steps)], 'us')]
+        rows += [row(f'{id}.valid_mse', mse, 'mse'), row(f'{id}.fit_seconds', seconds, 's'),
+                 row(f'{id}.step_microseconds', [1e6*s/n for s, n in zip(seconds, steps)], 'us')]
         if device == 'cuda':
             cpu = runs[name, by_hand, 'cpu']
             rows.append(row(f'{id}.speedup', [c[1]/g[1] for c, g in zip(cpu, found)], 'ratio'))

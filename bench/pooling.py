@@ -80,8 +80,10 @@ def measure(id, spec, data, seeds=SEEDS):
     lr = max(tried, key=tried.get)
     test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
     nets, seconds = zip(*[run(spec, lr, seed, data.train_x, data.train_y) for seed in range(seeds if spec[1] < 12000 else 3)])
-    rows = [row(id, [score(net, *test) for net in nets], 'accuracy') | dict(held_out=tried), row(f'{id}.lr', [lr], 'lr'), row(f'{id}.cpu_seconds', seconds, 's')]
-    if spec[0] == 'digits': rows += [row(f'{id}.shift_{px}', [score(net, shift(test[0], px), test[1]) for net in nets], 'accuracy') for px in SHIFTS]
+    rows = [row(id, [score(net, *test) for net in nets], 'accuracy') | dict(held_out=tried),
+            row(f'{id}.lr', [lr], 'lr'), row(f'{id}.cpu_seconds', seconds, 's')]
+    if spec[0] == 'digits':
+        rows += [row(f'{id}.shift_{px}', [score(net, shift(test[0], px), test[1]) for net in nets], 'accuracy') for px in SHIFTS]
     print(f"{id:<36}{rows[0]['value']:.4f} sd {rows[0]['sd']:.4f}  lr {lr}  {seconds[0]:.1f} CPU s", flush=True)
     return rows
 
@@ -90,7 +92,8 @@ def again(id, seed):
     "The accuracy of one more seed of a stored row, at its stored learning rate."
     lr = next(r['value'] for r in json.loads((RESULTS/'pooling.json').read_text())['results'] if r['id'] == f'{id}.lr')
     data, spec = mnist(), specs()[id]
-    with num_threads(1): return score(run(spec, lr, seed, data.train_x, data.train_y)[0], *sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2))
+    test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
+    with num_threads(1): return score(run(spec, lr, seed, data.train_x, data.train_y)[0], *test)
 
 
 CHEAP = {'pooling.digits.stride_average': partial(again, 'pooling.digits.stride_average')}  # about two seconds

@@ -52,20 +52,25 @@ GPU_995 = {f'{e} epochs, {w}, shifts of {s}': BASE | GPU | dict(channels=ch, ker
 
 
 def load(folder, device):
-    "Digits as (n, 1, 28, 28) from 0 to 1, and labels: 60,000 to train, 10,000 to test."
+    "Digits as (n, 1, 28, 28) bytes, and labels: 60,000 to train, 10,000 to test."
     if folder is None:
         from lesson8.data import mnist
         d = mnist()
         if d.name != 'mnist': raise SystemExit('this needs the full MNIST: give its folder with --data')
         parts = d.train_x, d.train_y, d.test_x, d.test_y
     else: parts = [read_idx(next(Path(folder).glob(f'{p}-{k}-ubyte*'))) for p in ('train', 't10k') for k in ('images-idx3', 'labels-idx1')]
-    return [(p[:, None].float()/255 if p.ndim == 3 else p.long()).to(device) for p in parts]
+    return [(p[:, None] if p.ndim == 3 else p.long()).to(device) for p in parts]
 
 
 def read_idx(path):
     data = (gzip.open if path.suffix == '.gz' else open)(path, 'rb').read()
     shape = np.frombuffer(data, '>u4', data[3], 4).astype(int).tolist()
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4*data[3]).reshape(shape).copy())
+
+
+def as_input(x, shift=0):
+    "Bytes of one batch to numbers from 0 to 1, each picture moved by up to `shift` pixels."
+    return (random_shift(x, shift) if shift else x)/255
 
 
 def sync(device):
@@ -76,7 +81,7 @@ def train(s, seed, x, y, device):
     "A net trained with setting `s`: (net, CPU seconds, wall seconds)."
     torch.manual_seed(seed)
     net = conv_net(s['channels'], s['kernels'], s['strides']).to(device, memory_format=torch.channels_last)
-    batches = Batches(x, y, s['bs'], seed=seed, transform=partial(random_shift, most=s['shift']) if s['shift'] else None)
+    batches = Batches(x, y, s['bs'], seed=seed, transform=partial(as_input, shift=s['shift']))
     loss = partial(F.cross_entropy, label_smoothing=s['smooth'])
     sync(device); cpu, wall = time.process_time(), time.perf_counter()
     fit(net, batches, loss=loss, epochs=s['epochs'], lr=s['lr'], wd=s['wd'], autocast=torch.bfloat16 if s['bf16'] else None, progress=False)
@@ -84,7 +89,7 @@ def train(s, seed, x, y, device):
     return net, time.process_time() - cpu, time.perf_counter() - wall
 
 
-def score(net, x, y): return accuracy(*predict(net, Batches(x, y, 1000, shuffle=False))).item()
+def score(net, x, y): return accuracy(*predict(net, Batches(x, y, 1000, shuffle=False, transform=as_input))).item()
 
 
 def try_out(name, s, seeds, x, y, xv, yv, device, scale=1.):
@@ -143,7 +148,7 @@ def gpu(x, y, xt, yt, seeds):
 
 
 def plain_loop(s, seed, x, y, xt, yt):
-    "The loop anybody would write, on whole tensors."
+    "The loop anybody would write, on whole tensors; `x` from 0 to 1, `xt` bytes."
     torch.manual_seed(seed)
     net = conv_net(s['channels'], s['kernels'], s['strides'])
     opt = torch.optim.AdamW(net.parameters(), s['lr'], weight_decay=s['wd'])
@@ -154,7 +159,7 @@ def plain_loop(s, seed, x, y, xt, yt):
     return score(net, xt, yt)
 
 
-def our_epoch(s, seed, x, y, xt, yt):
+def our_epoch(s, x, y, xt, yt, seed):
     net, *_ = train(s | dict(epochs=1), seed, x, y, 'cpu')
     return score(net, xt, yt)
 
@@ -163,7 +168,8 @@ def fastai_epoch(dls, s, seed):
     "One epoch of fastai's Learner with its fit_one_cycle, validation on the test digits included, as in ours."
     from fastai.vision.all import Learner, accuracy as fastai_accuracy
     torch.manual_seed(seed)
-    learn = Learner(dls, conv_net(s['channels'], s['kernels'], s['strides']), loss_func=partial(F.cross_entropy, label_smoothing=s['smooth']), metrics=fastai_accuracy, wd=s['wd'])
+    net, loss = conv_net(s['channels'], s['kernels'], s['strides']), partial(F.cross_entropy, label_smoothing=s['smooth'])
+    learn = Learner(dls, net, loss_func=loss, metrics=fastai_accuracy, wd=s['wd'])
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, s['lr'])
     return learn.recorder.values[-1][-1]
 
@@ -172,20 +178,25 @@ def write_pngs(folder, **parts):
     from PIL import Image
     for name, (x, y) in parts.items():
         for c in range(10): (folder/name/str(c)).mkdir(parents=True)
-        pixels = (x[:, 0]*255).round().byte().numpy()
-        for i, (p, c) in enumerate(zip(pixels, y.tolist())): Image.fromarray(p).save(folder/name/str(c)/f'{i}.png')
+        for i, (p, c) in enumerate(zip(x[:, 0].numpy(), y.tolist())): Image.fromarray(p).save(folder/name/str(c)/f'{i}.png')
 
 
-def beside_fastai(x, y, xt, yt, s, rounds):
-    "One epoch and one validation, each way in turn: CPU and wall seconds, accuracy."
+def beside_fastai(x, y, xt, yt, s, others, rounds):
+    """One epoch and one validation, each way in turn: CPU and wall seconds, accuracy.
+
+    The nets of `others` train from image files and our way only: reading takes the same time for all, so the ratio depends on the net."""
     from fastai.vision.all import DataLoaders, ImageDataLoaders, PILImageBW, TfmdDL
     with tempfile.TemporaryDirectory() as tmp:
         write_pngs(Path(tmp), train=(x, y), test=(xt, yt))
         png = ImageDataLoaders.from_folder(tmp, train='train', valid='test', img_cls=PILImageBW, bs=s['bs'], num_workers=0, device='cpu')
-        tensors = DataLoaders(*[TfmdDL(list(zip(a, b)), bs=s['bs'], shuffle=k == 0, num_workers=0) for k, (a, b) in enumerate(((x, y), (xt, yt)))])
-        batches = DataLoaders(Batches(x, y, s['bs']), Batches(xt, yt, 1000, shuffle=False))
-        ways = dict(fastai_png=partial(fastai_epoch, png, s), fastai_tensors=partial(fastai_epoch, tensors, s), fastai_batches=partial(fastai_epoch, batches, s),
-                    plain_loop=lambda seed: plain_loop(s, seed, x, y, xt, yt), ours=lambda seed: our_epoch(s, seed, x, y, xt, yt))
+        x01, xt01 = as_input(x), as_input(xt)
+        tensors = DataLoaders(*[TfmdDL(list(zip(a, b)), bs=s['bs'], shuffle=k == 0, num_workers=0) for k, (a, b) in enumerate(((x01, y), (xt01, yt)))])
+        batches = DataLoaders(Batches(x, y, s['bs'], transform=as_input), Batches(xt, yt, 1000, shuffle=False, transform=as_input))
+        ways = dict(fastai_png=partial(fastai_epoch, png, s), fastai_tensors=partial(fastai_epoch, tensors, s),
+                    fastai_batches=partial(fastai_epoch, batches, s), plain_loop=lambda seed: plain_loop(s, seed, x01, y, xt, yt),
+                    ours=partial(our_epoch, s, x, y, xt, yt))
+        for name, other in others.items():
+            ways |= {f'fastai_png_{name}': partial(fastai_epoch, png, other), f'ours_{name}': partial(our_epoch, other, x, y, xt, yt)}
         got = {name: [] for name in ways}
         for r in range(rounds):
             for name in list(ways)[::1 if r % 2 == 0 else -1]:
@@ -194,10 +205,11 @@ def beside_fastai(x, y, xt, yt, s, rounds):
                 got[name].append((time.process_time() - cpu, time.perf_counter() - wall, acc))
                 print(f'{name:<16} {got[name][-1][0]:6.2f} CPU s {got[name][-1][1]:6.2f} s  {acc:.4f}', flush=True)
     cpu, wall, acc = ({n: [v[k] for v in vs] for n, vs in got.items()} for k in range(3))
-    def over(t, peer): return [a/b for a, b in zip(t[peer], t['ours'])]
     rows = [row(f'vision.mnist.epoch_{u}_{n}', t[n], 's') for n in ways for u, t in (('cpu', cpu), ('wall', wall))]
     rows += [row(f'vision.mnist.acc_1_epoch_{n}', acc[n], 'accuracy') for n in ways]
-    return rows + [row(f'vision.mnist.speedup_{n}{end}', over(t, n), 'ratio') for n in ways if n != 'ours' for end, t in (('', cpu), ('_wall', wall))]
+    pairs = {n: 'ours' for n in ways if 'ours' not in n} | {f'fastai_png_{n}': f'ours_{n}' for n in others}
+    return rows + [row(f'vision.mnist.speedup_{peer}{end}', [a/b for a, b in zip(t[peer], t[own])], 'ratio')
+                   for peer, own in pairs.items() for end, t in (('', cpu), ('_wall', wall))]
 
 
 def save(out, rows, packages, command='make bench NAME=vision'):
@@ -241,7 +253,8 @@ def main():
         chosen[group] = max((r for r in kept if r['cpu_seconds'] <= limit), key=lambda r: r['value'])['setting']
         rows += kept
     if a.only in (None, 'ours'): rows += ours(x, y, xt, yt, chosen)
-    if a.only in (None, 'fastai'): rows += beside_fastai(x, y, xt, yt, chosen['fast'], a.rounds)
+    if a.only in (None, 'fastai'):
+        rows += beside_fastai(x, y, xt, yt, chosen['fast'], dict(base=BASE, stride4=BASE | STRIDE4), a.rounds)
     merged = list((old | {r['id']: r for r in rows}).values())
     save(out, merged, ['torch', 'numpy'] + ['fastai']*any('fastai' in r['id'] for r in merged))
 

@@ -17,7 +17,8 @@ def create_params(
     std: float = .01,  # standard deviation of the start values; 0 gives zeros
 ) -> nn.Parameter:  # shape `size`, float32
     "A weight of the given size with start values from a normal distribution around 0."
-    if not size or any(not isinstance(n, int) or n < 1 for n in size): raise ValueError(f'size {size} should be whole numbers of 1 or more, e.g. create_params(943, 50)')
+    if not size or any(not isinstance(n, int) or n < 1 for n in size):
+        raise ValueError(f'size {size} should be whole numbers of 1 or more, e.g. create_params(943, 50)')
     if not std >= 0: raise ValueError(f'std is {std}: a standard deviation is 0 or more')
     return nn.Parameter(torch.zeros(size).normal_(0, std) if std else torch.zeros(size))
 
@@ -41,12 +42,14 @@ class Embedding(nn.Module):
         idx: Tensor,  # row numbers, int64 or int32, any shape
     ) -> Tensor:  # shape of `idx` with one more axis of length embedding_dim
         "The rows of the table at `idx`; ValueError naming the first row number that does not exist (on a GPU: PyTorch's own error)."
-        if idx.dtype not in (torch.int64, torch.int32): raise TypeError(f'row numbers of type {idx.dtype}: an embedding is looked up with int64; encode ids with a Vocab first')
+        if idx.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f'row numbers of type {idx.dtype}: an embedding is looked up with int64; encode ids with a Vocab first')
         try: return self.weight.index_select(0, idx.flatten()).view(*idx.shape, self.embedding_dim)
         except (IndexError, RuntimeError) as e:
             wrong = idx[(idx < 0) | (idx >= self.num_embeddings)]
             if not len(wrong): raise
-            raise ValueError(f'row {wrong[0].item()} does not exist: the table has rows 0 to {self.num_embeddings - 1}; encode ids with a Vocab first') from e
+            raise ValueError(f'row {wrong[0].item()} does not exist: the table has rows 0 to {self.num_embeddings - 1}; '
+                             'encode ids with a Vocab first') from e
 
     def extra_repr(self): return f'{self.num_embeddings}, {self.embedding_dim}'
 
@@ -135,7 +138,9 @@ def check_ratings(
     if not len(x): raise ValueError('there are no ratings: x is empty')
     for k, (name, table) in enumerate((('user', model.user_factors), ('item', model.item_factors))):
         wrong = x[(x[:, k] < 0) | (x[:, k] >= table.num_embeddings), k]
-        if len(wrong): raise ValueError(f'{name} row {wrong[0].item()} does not exist: the model has rows 0 to {table.num_embeddings - 1}; encode ids with the Vocab it was made for')
+        if len(wrong):
+            raise ValueError(f'{name} row {wrong[0].item()} does not exist: the model has rows 0 to {table.num_embeddings - 1}; '
+                             'encode ids with the Vocab it was made for')
     if y is None: return
     if y.shape != x.shape[:1]: raise ValueError(f'{len(x)} pairs but ratings of shape {tuple(y.shape)}: expected ({len(x)},)')
     if not y.is_floating_point(): raise TypeError(f'ratings of type {y.dtype}: the loss needs floating point, write y.float()')

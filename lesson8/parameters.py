@@ -41,7 +41,8 @@ class _Books:
     def __setattr__(self, name, value):
         if '_modules' not in self.__dict__: raise AttributeError(f'cannot set {name!r} yet: call super().__init__() first in __init__')
         if name in self._parameters and not (value is None or isinstance(value, Parameter)):
-            raise TypeError(f'{name!r} is a parameter and cannot become a {type(value).__name__}: wrap it in Parameter, or use copy_ under torch.no_grad()')
+            raise TypeError(f'{name!r} is a parameter and cannot become a {type(value).__name__}: '
+                            'wrap it in Parameter, or use copy_ under torch.no_grad()')
         kinds = (Parameter, self._parameters), (Module, self._modules), (object, self.__dict__)
         place = next(books for kind, books in kinds if isinstance(value, kind))
         for _, books in kinds:
@@ -178,7 +179,9 @@ class Linear(Module):
         x: Tensor,  # (..., in_features)
     ) -> Tensor:  # (..., out_features)
         "x times the transposed weight, plus the bias; ValueError if the last axis of x does not fit."
-        if x.shape[-1] != self.in_features: raise ValueError(f'input of shape {tuple(x.shape)}: its last axis should have {self.in_features} entries, the in_features of this layer')
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f'input of shape {tuple(x.shape)}: its last axis should have {self.in_features} entries, '
+                             'the in_features of this layer')
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 

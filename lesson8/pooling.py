@@ -8,19 +8,14 @@ Docs: https://lesson8-course.github.io/lesson8/pooling.html.md"""
 __all__ = ['max_pool2d', 'avg_pool2d', 'pool_net', 'shift', 'adaptive_avg_pool2d', 'adaptive_max_pool2d', 'small_objects',
            'large_objects', 'AdaptiveConcatPool2d']
 
-# %% ../nbs/11_pooling.ipynb #a0711b39
+# %% ../nbs/11_pooling.ipynb #817f6de0
 import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .convolutions import _pair
 
-# %% ../nbs/11_pooling.ipynb #42954bce
-def _pair(name, value, least=1):
-    "A setting as (of height, of width); ValueError if it is not one or two whole numbers of at least `least`."
-    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(pair) == 2 and all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair): return pair
-    raise ValueError(f'{name} is {value!r}: give a whole number of {least} or more, or two of them, for height and width')
-
+# %% ../nbs/11_pooling.ipynb #e87e3ec2
 def _check_maps(x):
     "That `x` is a batch of maps, or one stack of maps, with something to pool."
     if not isinstance(x, Tensor):

@@ -1,6 +1,6 @@
 """conv2d, conv_matrix and unfold against PyTorch in value and gradient, for random shapes and settings.
 
-LESSON8_EXAMPLES sets the number of cases of each property: 200 unless told otherwise, 2000 or more in the nightly run.
+LESSON8_EXAMPLES sets the number of cases of each property: 200 unless told otherwise, 2000 in the weekly run.
 """
 import os, subprocess, sys
 
@@ -24,7 +24,7 @@ def pairs(low, high): return st.tuples(st.integers(low, high), st.integers(low, 
 
 @st.composite
 def cases(draw):
-    "Pictures, weights, bias (or None) in double precision, and settings that fit: kernels as large as the picture, single pixels and empty batches among them."
+    "Pictures, weights, bias (or None) in double precision, and settings that fit; kernels as large as the picture, single pixels, empty batches."
     g, k, s, p, d = draw(st.integers(1, 4)), draw(pairs(1, 5)), draw(pairs(1, 5)), draw(pairs(0, 4)), draw(pairs(1, 4))
     more = draw(st.just((0, 0)) | pairs(0, 8))  # (0, 0): the kernel reaches over the whole padded picture
     size = [max(1, d*(k - 1) + 1 - 2*p + m) for k, d, p, m in zip(k, d, p, more)]

@@ -89,7 +89,8 @@ def test_lock_holds_every_requirement():
     "Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no index."
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
-    for lock, keys in [('requirements.lock', ['requirements', 'course_requirements', 'dev_requirements']), ('requirements-bench.lock', ['bench_requirements'])]:
+    for lock, keys in [('requirements.lock', ['requirements', 'course_requirements', 'dev_requirements']),
+                       ('requirements-bench.lock', ['bench_requirements'])]:
         text = (ROOT/lock).read_text()
         assert '://' not in text
         pins = {}
@@ -127,7 +128,8 @@ def test_no_large_file():
     assert not [(f.name, f.stat().st_size) for f in files() if f.stat().st_size >= 1_000_000]
 
 
-RAW = re.compile(r'\.(?:data|item|user|base|ubyte|gz|zip|tgz|tar|parquet|feather|npz|npy|pt|pth|pkl|sqlite)$|^(?:ratings?|train|test|store|store_states|flights)\.csv$|-ubyte$')
+RAW = re.compile(r'\.(?:data|item|user|base|ubyte|gz|zip|tgz|tar|parquet|feather|npz|npy|pt|pth|pkl|sqlite)$'
+                 r'|^(?:ratings?|train|test|store|store_states|flights)\.csv$|-ubyte$')
 
 
 def test_no_data_set_is_tracked():
@@ -150,7 +152,8 @@ def test_bench_results_have_the_common_form():
 
 
 def test_citation_is_valid():
-    subprocess.run([sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.citation-file-format', ROOT/'CITATION.cff'], check=True, capture_output=True)
+    check = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.citation-file-format', ROOT/'CITATION.cff']
+    subprocess.run(check, check=True, capture_output=True)
     assert f"https://github.com/{settings['user']}/{settings['repo']}" in (ROOT/'CITATION.cff').read_text()
 
 

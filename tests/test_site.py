@@ -116,7 +116,8 @@ def unreadable(pages):
             if not text.find_parent(['code', 'pre', 'script', 'style', 'math']): found.append(f'{page}: a formula is left as {str(text).strip()[:60]!r}')
         for d in soup.select('main details'):
             rest = [c for c in d.children if getattr(c, 'name', 'text') != 'summary' and str(c).strip()]
-            if not d.find('summary', recursive=False) or not rest: found.append(f'{page}: a fold has no summary or nothing to unfold: {d.get_text()[:60]!r}')
+            if not d.find('summary', recursive=False) or not rest:
+                found.append(f'{page}: a fold has no summary or nothing to unfold: {d.get_text()[:60]!r}')
     return found
 
 
@@ -129,7 +130,8 @@ def test_footer_says_what_rendered_it(pages):
     from lesson8 import __version__ as number
     for page, soup in pages.items():
         said = [p.get_text() for p in soup.select('footer .rendered-by')]
-        assert len(said) == 1 and re.match(rf'Rendered by (Quarto|smalldocs) \d+(\.\d+)+ from lesson8 {re.escape(number)} on \d+ \w+ \d{{4}}$', said[0]), (page, said)
+        form = rf'Rendered by (Quarto|smalldocs) \d+(\.\d+)+ from lesson8 {re.escape(number)} on \d+ \w+ \d{{4}}$'
+        assert len(said) == 1 and re.match(form, said[0]), (page, said)
 
 
 def test_favicon(site, pages):
@@ -188,7 +190,9 @@ def test_exported_names_are_documented(pages):
             checked += 1
             heading = next((h for h in soup.find_all(['h2', 'h3', 'h4']) if h.get_text().strip() == name), None)
             code = heading and heading.find_next('pre')
-            if not code or not re.match(rf'(def|class) {name}\b', code.get_text().strip()): missing.append(f'{name}: no signature under the first heading of that name on {page_of(nb)}'); continue
+            if not code or not re.match(rf'(def|class) {name}\b', code.get_text().strip()):
+                missing.append(f'{name}: no signature under the first heading of that name on {page_of(nb)}')
+                continue
             if '__main__' in code.get_text(): missing.append(f'{name}: __main__ in its signature')
             here = f'https://github.com/lesson8-course/lesson8/blob/main/lesson8/{module.name}#L{line}'
             if not soup.find('a', href=here): missing.append(f'{name}: no link to {here}')
@@ -239,12 +243,22 @@ OVERFLOW = '''() => {
   return found;
 }'''
 CONTRAST = '''() => {
-  const rgba = s => { const n = (s.match(/[\\d.]+/g) || []).map(Number); return s.startsWith('color(') ? [n[0]*255, n[1]*255, n[2]*255, n[3] ?? 1] : [n[0], n[1], n[2], n[3] ?? 1]; };
+  const rgba = s => {
+    const [r, g, b, a = 1] = (s.match(/[\\d.]+/g) || []).map(Number);
+    return s.startsWith('color(') ? [r*255, g*255, b*255, a] : [r, g, b, a];
+  };
   const over = (f, b) => [0, 1, 2].map(i => f[i] * f[3] + b[i] * (1 - f[3]));
-  const back = e => { const c = e ? rgba(getComputedStyle(e).backgroundColor) : [255, 255, 255, 1]; return c[3] === 1 ? c.slice(0, 3) : over(c, back(e.parentElement)); };
-  const lum = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+  const back = e => {
+    const c = e ? rgba(getComputedStyle(e).backgroundColor) : [255, 255, 255, 1];
+    return c[3] === 1 ? c.slice(0, 3) : over(c, back(e.parentElement));
+  };
+  const lum = c => {
+    const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
   const out = [];
-  for (const s of ['main p', 'main li', 'main h2', 'main a', 'main pre', '#quarto-sidebar .sidebar-title a', '#quarto-sidebar a.sidebar-link', '.rendered-by']) {
+  for (const s of ['main p', 'main li', 'main h2', 'main a', 'main pre', '#quarto-sidebar .sidebar-title a',
+                   '#quarto-sidebar a.sidebar-link', '.rendered-by']) {
     const e = [...document.querySelectorAll(s)].find(e => e.textContent.trim() && e.checkVisibility());
     if (!e) continue;
     const b = back(e), f = rgba(getComputedStyle(e).color);
@@ -416,8 +430,10 @@ def test_formulas_that_cannot_be_read_are_refused(tex):
     with pytest.raises(docs.DocsError, match='MathML'): docs.formula(tex, False)
 
 
-@pytest.mark.parametrize('anchor, want', [('The-initial-scale', 'the-initial-scale'), ('the-initial-scale', 'the-initial-scale'), ('Q05:-what-is-an-`Embedding`?', 'q05-what-is-an-embedding'),
-                                          ('2.-Weights', 'weights'), ('create_params', 'create_params'), ('A---B', 'a---b')])
+@pytest.mark.parametrize('anchor, want', [
+    ('The-initial-scale', 'the-initial-scale'), ('the-initial-scale', 'the-initial-scale'),
+    ('Q05:-what-is-an-`Embedding`?', 'q05-what-is-an-embedding'), ('2.-Weights', 'weights'),
+    ('create_params', 'create_params'), ('A---B', 'a---b')])
 def test_anchors_as_jupyterlab_writes_them(anchor, want):
     from smalldocs.markdown import pandoc_id
     assert docs.slug(anchor) == want == pandoc_id(anchor.replace('-', ' ') if '---' not in anchor else anchor)
@@ -427,7 +443,8 @@ def tiny_project(folder, names):
     for name, text in names.items():
         cells = [{'cell_type': 'markdown', 'id': 'a', 'metadata': {}, 'source': text}]
         (folder/name).write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}))
-    (folder/'_quarto.yml').write_text(yaml.dump({'project': {'type': 'website', 'output-dir': '_docs'}, 'website': {'title': 't', 'sidebar': {'contents': list(names)}}}))
+    site = {'title': 't', 'sidebar': {'contents': list(names)}}
+    (folder/'_quarto.yml').write_text(yaml.dump({'project': {'type': 'website', 'output-dir': '_docs'}, 'website': site}))
     return folder
 
 
@@ -440,7 +457,8 @@ def test_notebooks_are_named_as_their_pages(tmp_path):
 
 
 def test_two_notebooks_for_one_page_are_refused(tmp_path):
-    with pytest.raises(docs.DocsError, match='would share the page two.html'): docs.name_as_pages(tiny_project(tmp_path, {'02_two.ipynb': 'x', '03_two.ipynb': 'y'}))
+    project = tiny_project(tmp_path, {'02_two.ipynb': 'x', '03_two.ipynb': 'y'})
+    with pytest.raises(docs.DocsError, match='would share the page two.html'): docs.name_as_pages(project)
 
 
 def test_executed_copies_take_the_place_of_saved_ones(tmp_path):
@@ -468,7 +486,8 @@ def test_quarto_is_used_where_it_is(tmp_path, monkeypatch):
     "A stand-in named quarto on PATH is called in the folder of the processed notebooks; its failure is reported in its words."
     tool = tmp_path/'bin/quarto'
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\ncase "$1" in --version) echo 9.8.7;; render) [ -f two.ipynb ] || { echo "no two" >&2; exit 3; }; mkdir _docs; echo "<main>by quarto</main>" > _docs/two.html;; esac\n')
+    tool.write_text('#!/bin/sh\ncase "$1" in --version) echo 9.8.7;;\nrender) [ -f two.ipynb ] || { echo "no two" >&2; exit 3; }\n'
+                    'mkdir _docs; echo "<main>by quarto</main>" > _docs/two.html;;\nesac\n')
     tool.chmod(0o755)
     monkeypatch.setenv('PATH', f'{tool.parent}:/usr/bin:/bin')
     (tmp_path/'p').mkdir()

@@ -39,7 +39,8 @@ def test_a_quick_row_holds(subject):
     for id in ids:
         row = STORED[subject][id]
         value = cheap[id](row['n'])  # seeds 0 ... n-1 are in the stored mean
-        assert within(value, row), f"{id}: now {value:.5f}, stored {row['value']:.5f} with spread {row['sd']:.5f}; if the change is meant, run `make bench NAME={subject}`"
+        assert within(value, row), (f"{id}: now {value:.5f}, stored {row['value']:.5f} with spread {row['sd']:.5f}; "
+                                    f'if the change is meant, run `make bench NAME={subject}`')
 
 
 def test_within():

@@ -60,13 +60,13 @@ def sidebar(config):
 
 def process(stage):
     "Let nbdev add the API documentation and drop what readers need not see; return the folder it wrote."
-    os.environ.setdefault('PYTHONWARNINGS', 'ignore::UserWarning')  # nbdev's, about cells with imports, are not for a learner
     from nbdev.serve import proc_nbs
     try:
         with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)  # its workers look for the settings in the current folder
     except Exception as e:
         said = str(e).strip().splitlines() or [type(e).__name__]
-        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))} (it runs each cell that imports: keep imports in cells of their own)") from e
+        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))} "
+                        '(it runs each cell that imports: keep imports in cells of their own)') from e
 
 
 def name_as_pages(pages):
