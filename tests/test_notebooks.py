@@ -1,6 +1,7 @@
 "Every notebook runs from top to bottom, and what it says it reached is what it reaches now."
 import math, re
 
+import nbformat
 import pytest
 from run import notebooks, read_headlines, run_notebook
 
@@ -26,3 +27,13 @@ def test_runs_and_reaches_its_figures(path, tmp_path):
 def test_chapter_reports_a_figure(path):
     rows = read_headlines(path)
     assert rows and all(math.isfinite(v) and tol >= 0 for _, v, tol, _ in rows)
+
+
+def test_progress_bar_leaves_nothing(tmp_path):
+    "What is saved has no trace of a bar that has gone; all other outputs are kept."
+    bar = "h = display({'text/plain': '10%'}, raw=True, display_id=True); h.update({'text/plain': ''}, raw=True); print('done')"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in (bar, 'display(1)', '2')])
+    nbformat.write(nb, tmp_path/'a.ipynb')
+    assert not run_notebook(tmp_path/'a.ipynb', tmp_path/'b.ipynb').error
+    kinds = [[o.output_type for o in c.outputs] for c in nbformat.read(tmp_path/'b.ipynb', 4).cells]
+    assert kinds == [['stream'], ['display_data'], ['execute_result']]

@@ -69,6 +69,11 @@ def read_headlines(nb):
     return rows
 
 
+def is_empty(output):
+    "Whether an output shows nothing, like a progress bar that has gone."
+    return output.output_type == 'display_data' and not any(map(bool, output.data.values()))
+
+
 def run_notebook(path, out=None, flags=(), timeout=600, tick=None):
     "Execute the notebook `path` with a real kernel in its folder, write it to `out` if all cells ran, and return a `Result`."
     path = Path(path)
@@ -85,7 +90,9 @@ def run_notebook(path, out=None, flags=(), timeout=600, tick=None):
         res.error = f'{path.name}, cell {at}:\n{res.error}'
     res.seconds = time.perf_counter() - start
     if not res.error:
-        for c in nb.cells: c.metadata.pop('execution', None)
+        for c in nb.cells:
+            c.metadata.pop('execution', None)
+            if c.cell_type == 'code': c.outputs = [o for o in c.outputs if not is_empty(o)]
         res.headlines = read_headlines(nb)
         if out:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
