@@ -107,6 +107,12 @@ def test_one_clear_error(case, what, low):
         with pytest.raises((RuntimeError, TypeError)): F.conv2d(x, w, b, **kw)
 
 
+@pytest.mark.parametrize('name', ['groups', 'stride', 'padding', 'dilation'])
+@pytest.mark.parametrize('value', [True, 1.])
+def test_neither_true_nor_a_float_is_a_whole_number(name, value):
+    with pytest.raises(ValueError, match=f'{name} is {value}'): conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2), **{name: value})
+
+
 @many
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 12))
 def test_shift_keeps_the_picture(n, h, w):
