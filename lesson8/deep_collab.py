@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/05_deep_collab.ipynb #8961707a
-from .embeddings import Embedding, _check_pairs, _check_range, check_ratings, sigmoid_range
+from .embeddings import DotProduct, Embedding, _check_range, sigmoid_range
 
 # %% ../nbs/05_deep_collab.ipynb #c16f77df
 def _check_size(name, sz):
@@ -33,27 +33,8 @@ def _check_layers(name, sizes, ps):
         raise ValueError(f'{len(ps)} dropout probabilities for {len(sizes)} hidden layers: give one each, or one number for all')
     return sizes, ps
 
-# %% ../nbs/05_deep_collab.ipynb #db7642c9
-class _Pairs(nn.Module):
-    "What a model of pairs (user, item) with `score`, `y_range` and two tables of factors can do."
-    def forward(
-        self,
-        x: Tensor,  # (n, 2) row numbers: user, item
-    ) -> Tensor:  # (n,) predicted ratings
-        "The predicted rating of each pair, inside `y_range`."
-        _check_pairs(x)
-        return self.score(x) if self.y_range is None else sigmoid_range(self.score(x), *self.y_range)
-
-    def check(
-        self,
-        x: Tensor,  # (n, 2) row numbers: user, item
-        y: Tensor | None = None,  # (n,) ratings, floating point
-    ):
-        "Raise ValueError or TypeError if this data set cannot be trained on, see `lesson8.embeddings.check_ratings`."
-        check_ratings(self, x, y)
-
 # %% ../nbs/05_deep_collab.ipynb #95eddeaa
-class CollabNN(_Pairs):
+class CollabNN(nn.Module):
     """Ratings from a neural net on a user's and an item's embedding, one behind the other: Linear, ReLU, ..., Linear, then `y_range`.
 
     The model of the lecture and of fastbook, chapter 8. The multi-layer part of He et al. 2017 (arXiv 1708.05031), equation 10."""
@@ -80,6 +61,8 @@ class CollabNN(_Pairs):
     def score(self, x):
         "The net's answer before the range: (n,), any number."
         return self.layers(torch.cat([self.user_factors(x[:, 0]), self.item_factors(x[:, 1])], 1))[:, 0]
+
+    forward, check = DotProduct.forward, DotProduct.check  # what follows the score and what can be trained on: as in chapter 02
 
 # %% ../nbs/05_deep_collab.ipynb #b180abfe
 def emb_sz_rule(
