@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from _record import RESULTS, row, save
 from lesson8.data import mnist
 from lesson8.pooling import large_objects, pool_net, shift, small_objects
-from lesson8.training import Batches, fit, num_threads, predict
+from lesson8.training import Batches, accuracy, fit, num_threads, predict
 
 RATES, SEEDS, SHIFTS, TEST = (.01, .02, .05, .1, .2, .4, .8), 5, (1, 2, 3, 4, 5, 6), (4000, 10000)
 FRAME_NET = dict(channels=(8, 16, 64), kernels=(5, 3, 3), size=56)
@@ -64,8 +64,7 @@ def run(spec, lr, seed, x, y):
 
 
 def score(net, x, y):
-    pred, y = predict(net, Batches(x, y, 500, shuffle=False))
-    return (pred.argmax(1) == y).float().mean().item()
+    return accuracy(*predict(net, Batches(x, y, 500, shuffle=False))).item()
 
 
 def measure(id, spec, data, seeds=SEEDS):

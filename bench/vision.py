@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from _record import RESULTS, machine, row
 from lesson8.convolutions import conv_net, random_shift
@@ -77,10 +76,13 @@ def sync(device):
     if device == 'cuda': torch.cuda.synchronize()
 
 
+def make(s): return conv_net(s['channels'], s['kernels'], s['strides']).to(memory_format=torch.channels_last)
+
+
 def train(s, seed, x, y, device):
     "A net trained with setting `s`: (net, CPU seconds, wall seconds)."
     torch.manual_seed(seed)
-    net = conv_net(s['channels'], s['kernels'], s['strides']).to(device, memory_format=torch.channels_last)
+    net = make(s).to(device)
     batches = Batches(x, y, s['bs'], seed=seed, transform=partial(as_input, shift=s['shift']))
     loss = partial(F.cross_entropy, label_smoothing=s['smooth'])
     sync(device); cpu, wall = time.process_time(), time.perf_counter()
@@ -150,7 +152,7 @@ def gpu(x, y, xt, yt, seeds):
 def plain_loop(s, seed, x, y, xt, yt):
     "The loop anybody would write, on whole tensors; `x` from 0 to 1, `xt` bytes."
     torch.manual_seed(seed)
-    net = conv_net(s['channels'], s['kernels'], s['strides'])
+    net = make(s)
     opt = torch.optim.AdamW(net.parameters(), s['lr'], weight_decay=s['wd'])
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, s['lr'], -(-len(y)//s['bs']))
     for rows in torch.randperm(len(y)).split(s['bs']):
@@ -168,7 +170,7 @@ def fastai_epoch(dls, s, seed):
     "One epoch of fastai's Learner with its fit_one_cycle, validation on the test digits included, as in ours."
     from fastai.vision.all import Learner, accuracy as fastai_accuracy
     torch.manual_seed(seed)
-    net, loss = conv_net(s['channels'], s['kernels'], s['strides']), partial(F.cross_entropy, label_smoothing=s['smooth'])
+    net, loss = make(s), partial(F.cross_entropy, label_smoothing=s['smooth'])
     learn = Learner(dls, net, loss_func=loss, metrics=fastai_accuracy, wd=s['wd'])
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, s['lr'])
     return learn.recorder.values[-1][-1]
