@@ -132,7 +132,7 @@ def recommend(
     if len(set(ids)) < len(ids): raise ValueError(f'{len(ids)} ratings for {len(set(ids))} films: rate each film once')
     side = side_of(model)
     rows = vocab.encode(ids) if ids else torch.zeros(0, dtype=torch.int64)
-    vector = fold_in(side, rows, torch.tensor(list(ratings.values())).float(), side.own.mean(0), strength)
+    vector = fold_in(side, rows, torch.tensor(list(ratings.values())).to(side.own), side.own.mean(0), strength)
     found = items.loc[items['item'].isin(items['item'] if among is None else among) & ~items['item'].isin(ids), ['item', 'title']]
-    stars = predict_new(side, vector, vocab.encode(found['item'])).numpy()
+    stars = predict_new(side, vector, vocab.encode(found['item'])).cpu().numpy()
     return found.assign(stars=stars).nlargest(n, 'stars').reset_index(drop=True)

@@ -9,6 +9,7 @@ __all__ = ['show_numbers', 'out_size', 'unfold', 'conv2d', 'conv_matrix', 'Recep
            'layer_table', 'random_shift', 'top_patches']
 
 # %% ../nbs/10_convolutions.ipynb #17c8e29d
+from contextlib import contextmanager
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,11 @@ def show_numbers(
     return ax
 
 # %% ../nbs/10_convolutions.ipynb #9ce9cbea
+def _whole(name, value, least=1):
+    "A setting that is one whole number of at least `least`; ValueError if it is not."
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least: return value
+    raise ValueError(f'{name} is {value!r}: give a whole number of {least} or more')
+
 def _pair(name, value, least=1):
     "A setting as (of height, of width); ValueError if it is not one or two whole numbers of at least `least`."
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
@@ -57,8 +63,8 @@ def out_size(
     dilation: int = 1,  # distance between the pixels a kernel looks at
 ) -> int:  # places of the window, 1 or more
     "How many numbers a convolution or pooling makes along one axis; ValueError if the window does not fit in."
-    for name, v in dict(stride=stride, dilation=dilation, kernel_size=kernel_size).items(): _pair(name, v)
-    _pair('padding', padding, 0)
+    for name, v in dict(stride=stride, dilation=dilation, kernel_size=kernel_size).items(): _whole(name, v)
+    _whole('padding', padding, 0)
     reach = dilation*(kernel_size - 1) + 1
     if n + 2*padding < reach:
         raise ValueError(f'the kernel reaches over {reach} pixels and the picture has {n + 2*padding} with its padding: '
@@ -183,12 +189,13 @@ def receptive_field(
 
     ValueError for a layer that treats height and width differently."""
     size, step, start = 1, 1, 0
-    for m in layers.modules():
+    for _, m in layers.named_modules(remove_duplicate=False):  # a layer that is used twice counts twice
         if not isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)): continue
-        pairs = [_pair(name, getattr(m, name, 1), 0) for name in ('kernel_size', 'stride', 'padding', 'dilation')]
-        if any(a != b for a, b in pairs):
+        k, s, d = (_pair(name, getattr(m, name, 1)) for name in ('kernel_size', 'stride', 'dilation'))
+        p = tuple((m.padding == 'same')*e*(n - 1)//2 for n, e in zip(k, d)) if isinstance(m.padding, str) else _pair('padding', m.padding, 0)
+        if any(a != b for a, b in (k, s, d, p)):
             raise ValueError(f'{m} treats height and width differently: give layers with square kernels')
-        k, s, p, d = (a for a, _ in pairs)
+        k, s, d, p = (a for a, _ in (k, s, d, p))
         size, start, step = size + d*(k - 1)*step, start - p*step, step*s
     return ReceptiveField(size, step, start)
 
@@ -212,6 +219,15 @@ def conv_net(
     return nn.Sequential(*layers, nn.Conv2d(n_in, n_out, size), nn.Flatten())
 
 # %% ../nbs/10_convolutions.ipynb #05931a2a
+@contextmanager
+def _evaluating(model):
+    "Evaluation mode while it lasts, each module's own afterwards; gives the device of the model."
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    try: yield next((p.device for p in model.parameters()), torch.device('cpu'))
+    finally:
+        for m, mode in modes.items(): m.training = mode
+
 @torch.no_grad()
 def layer_table(
     model: nn.Module,  # its convolutions, poolings and linear layers get a row each
@@ -231,11 +247,10 @@ def layer_table(
         rows.append((label, makes, weights, out[0].numel()*per, sees))
     for m in model.modules():
         if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.Linear)): hooks.append(m.register_forward_hook(note))
-    modes = {m: m.training for m in model.modules()}
-    try: model.eval()(torch.zeros(1, *size, device=next(model.parameters()).device))
+    try:
+        with _evaluating(model) as device: model(torch.zeros(1, *size, device=device))
     finally:
         for h in hooks: h.remove()
-        for m, mode in modes.items(): m.training = mode
     return pd.DataFrame(rows, columns=['layer', 'output', 'weights', 'multiply_adds', 'sees']).set_index('layer')
 
 # %% ../nbs/10_convolutions.ipynb #965cbfa8
@@ -245,7 +260,7 @@ def random_shift(
     fill: float = 0.,  # value of what comes in from outside
 ) -> Tensor:  # shape of x
     "Each picture moved by its own random number of pixels, drawn from torch's global generator; for `Batches(transform=random_shift)`."
-    _pair('most', most, 0)
+    _whole('most', most, 0)
     windows = _windows(F.pad(x, (most,)*4, value=fill), x.shape[2:], (1, 1), (0, 0), (1, 1))  # all shifted pictures, as a view
     down, right = torch.randint(2*most + 1, (2, len(x)), device=x.device)
     return windows[torch.arange(len(x), device=x.device), :, down, right]
@@ -262,12 +277,12 @@ def top_patches(
 
     Each is a square of `receptive_field(layers).size` pixels; a corner (row, column) may lie outside of it. ValueError for a wrong k."""
     if not 1 <= k <= len(x): raise ValueError(f'k is {k}: give a number from 1 to {len(x)}, the number of pictures')
-    device, modes = next(layers.parameters()).device, {m: m.training for m in layers.modules()}
-    try: maps = [layers.eval()(part.to(device)).cpu() for part in x.split(bs)]
-    finally:
-        for m, mode in modes.items(): m.training = mode
-    field, width = receptive_field(layers), maps[0].shape[3]
-    best, place = [torch.cat(parts).T for parts in zip(*(m.flatten(2).max(2) for m in maps))]
+    found, field = [], receptive_field(layers)
+    with _evaluating(layers) as device:
+        for part in x.split(bs):
+            maps = layers(part.to(device))
+            found.append(maps.flatten(2).max(2))
+    width, (best, place) = maps.shape[3], [torch.cat(parts).T.cpu() for parts in zip(*found)]
     values, images = best.topk(k)
     place = place.gather(1, images)
     return images, torch.stack([place//width, place % width], 2)*field.step + field.start, values

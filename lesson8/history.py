@@ -10,7 +10,6 @@ __all__ = ['accuracy', 'rmse', 'smooth', 'plot_history', 'History', 'progress_ba
 # %% ../nbs/03c_history.ipynb #2277de59
 import io, sys
 from contextlib import nullcontext
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -48,7 +48,7 @@ def stored(
     from pathlib import Path
     import pandas as pd
     places = [Path(folder)] if folder else [p/'bench'/'results' for p in (Path.cwd(), *Path.cwd().parents)] + [Path(__file__).parent/'assets'/'results']
-    place = next((p for p in places if any(p.glob('*.json'))), places[-1])
+    place = next((p for p in places if (p/f'{subject}.json').exists()), None) or next((p for p in places if any(p.glob('*.json'))), places[-1])
     path = place/f'{subject}.json'
     if not path.exists():
         names = ', '.join(sorted(p.stem for p in place.glob('*.json'))) or 'none'

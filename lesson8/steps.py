@@ -10,7 +10,6 @@ __all__ = ['AdamW', 'dot_gradient', 'num_threads']
 # %% ../nbs/03b_steps.ipynb #a188d1e2
 from contextlib import contextmanager
 import torch
-from torch import Tensor
 from .embeddings import DotProductBias
 
 # %% ../nbs/03b_steps.ipynb #918aa068
@@ -57,6 +56,8 @@ def dot_gradient(
 
     @torch.inference_mode()
     def gradient(x, y):
+        if x.ndim != 2 or x.shape[1] != 2 or y.shape != x.shape[:1]:
+            raise ValueError(f'x of shape {tuple(x.shape)} and y of shape {tuple(y.shape)}: expected (n, 2), a user and an item row each, and (n,)')
         torch._foreach_zero_(grads)
         u, i = x.unbind(1)
         p, q = P.index_select(0, u), Q.index_select(0, i)

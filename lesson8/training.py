@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../nbs/03_training.ipynb #809270df
-from .embeddings import DotProductBias
+from .embeddings import DotProductBias, Embedding
 from .history import History, TrainingStopped, accuracy, progress_bar, rmse, smooth
 from .steps import AdamW, dot_gradient, num_threads
 
@@ -116,11 +116,16 @@ def predict(
 # %% ../nbs/03_training.ipynb #9a203323
 def _is_mse(loss): return loss is F.mse_loss or (isinstance(loss, nn.MSELoss) and loss.reduction == 'mean')
 
+def _formula_holds(model):
+    "Whether `dot_gradient` does what `backward()` would: exactly this model with its own tables, all of them learning, and nobody listening in."
+    if type(model) is not DotProductBias or any(type(m) is not Embedding for m in model.children()): return False
+    names = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks', '_post_accumulate_grad_hooks'
+    hooked = any(getattr(o, name, None) for o in (*model.modules(), *model.parameters()) for name in names)
+    return not hooked and all(p.requires_grad for p in model.parameters())
+
 def _gradient(model, loss, by_hand=True, autocast=None):
     "A function of a batch (x, ..., y) that sets the gradient of every weight and returns the loss."
-    if by_hand and type(model) is DotProductBias and _is_mse(loss) and autocast is None:
-        hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-        if not hooked and all(p.requires_grad for p in model.parameters()): return dot_gradient(model)
+    if by_hand and autocast is None and _is_mse(loss) and _formula_holds(model): return dot_gradient(model)
     params, device = [p for p in model.parameters() if p.requires_grad], next(model.parameters()).device
     def gradient(*batch):
         *xs, y = batch
@@ -151,7 +156,7 @@ def _check_fit(model, train, valid, epochs, lr, wd):
         if o is None and name == 'valid': continue
         if isinstance(o, (Tensor, tuple)): raise TypeError(f'{name} is a {type(o).__name__}: cut it into batches, Batches(x, y, bs)')
         if not len(o): raise ValueError(f'{name} has no batches: with drop_last, bs must not be above the number of rows')
-        if isinstance(o, Batches) and hasattr(model, 'check'): model.check(*o.xs, o.y)
+        if isinstance(o, Batches) and o.transform is None and hasattr(model, 'check'): model.check(*o.xs, o.y)
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1: raise ValueError(f'epochs is {epochs!r}: give a whole number of 1 or more')
     if not 0 < lr < math.inf: raise ValueError(f'lr is {lr}: a learning rate is above 0, e.g. 5e-3')
     if not 0 <= wd < math.inf: raise ValueError(f'wd is {wd}: weight decay is 0 or more')
@@ -170,11 +175,18 @@ def _note(history, losses, sizes, plan):
                               'make the model anew and train with a smaller lr; if it still happens, look for nan or huge values in the data', history)
     history.epochs.append(dict(train_loss=sum(v*n for v, n in zip(losses, sizes))/sum(sizes)))
 
+def _named(metrics):
+    "Metrics as a dict, a function's name for those that come in a list; ValueError for two of one name or one that is taken."
+    pairs = list(metrics.items()) if isinstance(metrics, dict) else [(getattr(f, '__name__', type(f).__name__), f) for f in metrics or ()]
+    names = [name for name, _ in pairs] + ['train_loss', 'valid_loss', 'seconds']
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice: raise ValueError(f'two columns of the history would be called {twice!r}: give the metrics as a dict with names of their own')
+    return dict(pairs)
+
 def _validate(history, model, valid, loss, metrics, autocast):
     "Add loss and metrics on all of `valid` to the last epoch of the history, and the seconds they took."
     start = time.perf_counter()
     pred, y = predict(model, valid, autocast)
-    if not isinstance(metrics, dict): metrics = {getattr(f, '__name__', type(f).__name__): f for f in metrics or ()}
     found, seconds = {k: float(f(pred, y)) for k, f in dict(valid_loss=loss, **metrics).items()}, history.last.pop('seconds')
     history.last.update(found, seconds=seconds + time.perf_counter() - start)
 
@@ -224,7 +236,7 @@ def fit(
     _check_fit(model, train, valid, epochs, lr, wd)
     history, optim = History(), opt([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=wd)
     plan = schedule(lr, epochs*len(train)) if schedule else [(lr, None)]*(epochs*len(train))
-    gradient = _gradient(model, loss, by_hand, autocast)
+    gradient, metrics = _gradient(model, loss, by_hand, autocast), _named(metrics)
     with _running(model, threads), progress_bar(len(plan), progress) as bar:
         for _ in range(epochs):
             _train_epoch(model, train, gradient, optim, plan, history, bar)

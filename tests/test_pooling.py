@@ -21,7 +21,7 @@ def both(v): return v if isinstance(v, tuple) else (v, v)
 
 
 @st.composite
-def maps(draw, least=(1, 1), n=None):
+def maps(draw, least=(1, 1)):
     "Maps in double precision, with a batch axis or without: every other time few whole numbers, so that windows have ties; empty batches, single pixels."
     grow = draw(st.sampled_from((0, 1, 8)))
     size = [o + draw(st.integers(0, grow)) for o in least]

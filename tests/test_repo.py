@@ -3,7 +3,6 @@ import json, re, shutil, subprocess, sys, tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
-import nbformat
 import pytest
 import readme
 

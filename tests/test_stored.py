@@ -14,9 +14,9 @@ ERRORS = {'mse', 'rmse', 'mape', 'accuracy'}
 
 
 def error_rows(path):
-    "The rows of a result file that any machine must come to: errors of three seeds or more, not of a GPU."
+    "The rows of a result file that any machine must come to: errors of three seeds or more, not from a machine with a GPU."
     d = json.loads(path.read_text())
-    return {r['id']: r for r in d['results'] if r['unit'] in ERRORS and r['n'] >= 3 and not r['id'].startswith('gpu.')}
+    return {r['id']: r for r in d['results'] if r['unit'] in ERRORS and r['n'] >= 3 and not d['machine']['gpu']}
 
 
 STORED = {p.stem: error_rows(p) for p in sorted((ROOT/'bench/results').glob('*.json'))}

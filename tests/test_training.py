@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from conftest import require
 from lesson8 import training
 from lesson8.embeddings import DotProductBias
 from lesson8.training import Batches, fit, predict
@@ -122,12 +123,30 @@ def frozen(model):
     return model
 
 
-@pytest.mark.parametrize('make', [lambda: Scaled(20, 30, 4), lambda: hooked(dot()), lambda: frozen(dot())], ids=['subclass', 'hook', 'frozen'])
+def clipped(model):
+    model.user_factors.weight.register_hook(lambda grad: grad.clamp(-1e-4, 1e-4))
+    return model
+
+
+def watched(model):
+    model.register_full_backward_hook(lambda module, grad_in, grad_out: None)
+    return model
+
+
+def replaced(model):
+    model.user_factors = nn.Embedding(20, 4, max_norm=.01)
+    return model
+
+
+@pytest.mark.filterwarnings('ignore:Full backward hook')
+@pytest.mark.parametrize('make', [
+    lambda: Scaled(20, 30, 4), *[lambda f=f: f(dot()) for f in (hooked, frozen, clipped, watched, replaced)]],
+    ids=['subclass', 'hook', 'frozen', 'clipped', 'watched', 'replaced'])
 def test_formula_is_not_used_for_another_model(make, monkeypatch):
     "The hand-derived gradient holds for DotProductBias itself: anything else goes through autograd."
-    torch.manual_seed(0)
-    model, batches = make(), lambda: Batches(*ratings(), 50, seed=0)
-    other = copy.deepcopy(model)
+    torch.manual_seed(0); model = make()
+    torch.manual_seed(0); other = make()  # no copy: that would lose the hooks of tensors
+    def batches(): return Batches(*ratings(), 50, seed=0)
     used = []
     monkeypatch.setattr(training, 'dot_gradient', lambda m: used.append(m))
     a, b = fit(model, batches(), progress=False), fit(other, batches(), by_hand=False, progress=False)
@@ -140,6 +159,26 @@ def test_formula_is_not_used_for_another_model(make, monkeypatch):
 def test_formula_is_not_used_for_another_loss(loss):
     a, b = (fit(dot(), Batches(*ratings(), 50, seed=0), loss=loss, by_hand=by_hand, progress=False).losses for by_hand in (True, False))
     assert a == b != fit(dot(), Batches(*ratings(), 50, seed=0), progress=False).losses
+
+
+@pytest.mark.parametrize('by_hand', [True, False])
+def test_targets_that_do_not_fit_are_refused(by_hand):
+    "From a loader that checks nothing: one target for all pairs would be compared with each of them."
+    x, y = ratings()
+    with pytest.raises(ValueError, match='of shape'): fit(dot(), [(x, y[:1])], by_hand=by_hand, progress=False)
+
+
+def test_transformed_inputs_are_not_checked_as_pairs():
+    "What the batches turn into pairs is not pairs yet when training begins."
+    x, y = ratings()
+    pairs = Batches((x[:, 0], x[:, 1]), y, 50, seed=0, transform=lambda u, i: torch.stack([u, i], 1))
+    torch.manual_seed(0); a = fit(dot(), pairs, progress=False).losses
+    torch.manual_seed(0); assert a == fit(dot(), Batches(x, y, 50, seed=0), progress=False).losses
+
+
+@pytest.mark.parametrize('metrics', [[lambda p, y: 0, lambda p, y: 1], dict(seconds=lambda p, y: 0.)], ids=['two lambdas', 'taken'])
+def test_metrics_need_names_of_their_own(metrics):
+    with pytest.raises(ValueError, match='two columns of the history'): fit(dot(), Batches(*ratings(), 50), Batches(*ratings(), 50), metrics=metrics)
 
 
 def test_same_result_again():
@@ -163,8 +202,8 @@ def test_after_epoch_stops():
     assert seen == [1, 2, 3] and len(h) == 3 and len(h.losses) == 24
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('by_hand', [True, False])
 def test_gpu_trains_to_the_same(by_hand):
+    require('gpu', torch.cuda.is_available(), 'a machine with an NVIDIA GPU')
     runs = [fit(dot().to(device), Batches(*ratings(), 50, seed=0).to(device), by_hand=by_hand, progress=False) for device in ('cpu', 'cuda')]
     torch.testing.assert_close(*(torch.tensor(h.losses) for h in runs), rtol=1e-3, atol=1e-3)
