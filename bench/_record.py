@@ -27,10 +27,25 @@ def machine():
     return dict(cpu=cpu, cores=cores, memory_gib=memory, gpu=gpu, system=f'{platform.system()} {platform.machine()}')
 
 
-def save(subject, results, packages=('torch', 'numpy')):
-    "Write the rows `results` to bench/results/<subject>.json with the versions of Python and `packages`, and print them."
-    versions = dict(python=platform.python_version(), **{p: version(p) for p in packages})
-    d = dict(machine=machine(), versions=versions, date=date.today().isoformat(), command=f'make bench NAME={Path(sys.argv[0]).stem}', results=results)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS/f'{subject}.json').write_text(json.dumps(d, indent=1) + '\n')
-    for r in results: print(f"{r['id']:<36}{r['value']:>12.4g} {r['unit']:<8} sd {r['sd']:.2g}, n {r['n']}")
+def stored_rows(path):
+    "The rows of a result file by id; none if there is no such file."
+    return {r['id']: r for r in json.loads(path.read_text())['results']} if path.exists() else {}
+
+
+def save(subject, results, packages=('torch', 'numpy'), path=None, command=None, keep=False):
+    """Write the rows `results` to bench/results/<subject>.json, or `path`, with machine, versions of Python and `packages`, and print them.
+
+    With `keep`, after a run of some parts, the other rows of the file stay. One head stands over all of them, so where it has changed
+    (another machine, another version) the file is left alone and the new rows go to <name>_part.json."""
+    path = path or RESULTS/f'{subject}.json'
+    head = dict(machine=machine(), versions=dict(python=platform.python_version(), **{p: version(p) for p in packages}))
+    rows = {r['id']: r for r in results}
+    if keep and path.exists():
+        if all(json.loads(path.read_text())[k] == v for k, v in head.items()): rows = stored_rows(path) | rows
+        else:
+            path = path.with_stem(f'{path.stem}_part')
+            print(f'The stored rows are from another machine or other versions, so the new ones are in {path.name}.')
+    head |= dict(date=date.today().isoformat(), command=command or f'make bench NAME={Path(sys.argv[0]).stem}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(head | dict(results=list(rows.values())), indent=1) + '\n')
+    for r in rows.values(): print(f"{r['id']:<60}{r['value']:>12.4g} {r['unit']:<8} sd {r['sd']:.2g}, n {r['n']}")

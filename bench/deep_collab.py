@@ -4,14 +4,14 @@
 
 Settings are chosen on 8,000 of the 80,000 training ratings and reported on the 20,000 hidden ones. Seeds are 0 .. n-1, none left out.
 """
-import argparse, itertools, json, os, time, warnings
+import argparse, itertools, os, time, warnings
 from functools import partial
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import torch
 from torch import nn
 
-from _record import RESULTS, row, save
+from _record import row, save
 from lesson8.data import Vocab, movielens_100k, random_split, rating_tensors
 from lesson8.deep_collab import CollabNN, get_emb_sz
 from lesson8.embeddings import DotProductBias
@@ -205,15 +205,14 @@ def main():
     p.add_argument('--seeds', type=int, default=10)
     args = p.parse_args()
     setup()
-    file, rows = RESULTS/'deep_collab.json', {}
+    rows = {}
     for part in args.part or PARTS:
         start = time.perf_counter()
         for r in PARTS[part](args.seeds):
             rows[r['id']] = r
             print(f"{r['id']:<45} {r['value']:.4f} sd {r['sd']:.4f} n {r['n']}  {r.get('settings', '')}", flush=True)
         print(f'-- {part}: {time.perf_counter() - start:.0f} s', flush=True)
-    if args.part and file.exists(): rows = {r['id']: r for r in json.loads(file.read_text())['results']} | rows
-    save('deep_collab', list(rows.values()), ('torch', 'numpy', 'fastai'))
+    save('deep_collab', rows.values(), ('torch', 'numpy', 'fastai'), keep=bool(args.part))
 
 
 if __name__ == '__main__': main()

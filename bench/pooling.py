@@ -9,7 +9,7 @@ training digits, scored on the last 10,000. Then the net is trained anew on all 
 digits. Nets and frames are those of lesson8.pooling.
 Rows with more frames (pooling.small_12000...) take the learning rate of the row with 4,000.
 """
-import argparse, json, os, sys, time
+import argparse, os, sys, time
 from functools import partial
 from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 import torch.nn.functional as F
 
-from _record import RESULTS, row, save
+from _record import RESULTS, row, save, stored_rows
 from lesson8.data import mnist
 from lesson8.pooling import large_objects, pool_net, shift, small_objects
 from lesson8.training import Batches, accuracy, fit, num_threads, predict
@@ -89,7 +89,7 @@ def measure(id, spec, data, seeds=SEEDS):
 
 def again(id, seed):
     "The accuracy of one more seed of a stored row, at its stored learning rate."
-    lr = next(r['value'] for r in json.loads((RESULTS/'pooling.json').read_text())['results'] if r['id'] == f'{id}.lr')
+    lr = stored_rows(RESULTS/'pooling.json')[f'{id}.lr']['value']
     data, spec = mnist(), specs()[id]
     test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
     with num_threads(1): return score(run(spec, lr, seed, data.train_x, data.train_y)[0], *test)
@@ -108,12 +108,8 @@ def main():
     data, todo = mnist(), {id: spec for id, spec in specs().items() if id.startswith(tuple(a.only))}
     if data.name != 'mnist': raise SystemExit('this needs the full MNIST')
     if not todo: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}")
-    new = {r['id']: r for id, spec in todo.items() for r in measure(id, spec, data, a.seeds)}
-    if a.dry: return
-    file = RESULTS/'pooling.json'
-    old = {r['id']: r for r in json.loads(file.read_text())['results']} if file.exists() else {}
-    place = {id: k for k, id in enumerate(specs())}
-    save('pooling', sorted((old | new).values(), key=lambda r: (place[max((i for i in place if r['id'].startswith(i)), key=len)])))
+    rows = [r for id, spec in todo.items() for r in measure(id, spec, data, a.seeds)]
+    if not a.dry: save('pooling', rows, keep=len(todo) < len(specs()))
 
 
 if __name__ == '__main__': main()

@@ -10,10 +10,8 @@
 Settings are chosen on 10,000 held-out training digits among the candidates below; the 10,000 test digits are read once, by the chosen.
 Time is that of `fit` alone: CPU time of the process on one thread, wall time on a GPU (after a first run that nobody times).
 """
-import argparse, gzip, json, os, platform, sys, tempfile, time
-from datetime import date
+import argparse, gzip, os, sys, tempfile, time
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from _record import RESULTS, machine, row
+from _record import RESULTS, row, save, stored_rows
 from lesson8.convolutions import conv_net, random_shift
 from lesson8.training import Batches, accuracy, fit, predict
 
@@ -106,26 +104,28 @@ def try_out(name, s, seeds, x, y, xv, yv, device, scale=1.):
 
 def seconds(id, r, clock='cpu_seconds'):
     "The time that the row `r` of `try_out` took, as a row of its own."
-    return dict(id=id, value=r[clock], sd=r.get(f'{clock}_sd', 0.), n=r['n'] if f'{clock}_sd' in r else 1, unit='s')
+    return dict(id=id, value=r[clock], sd=r[f'{clock}_sd'], n=r['n'], unit='s')
 
 
-def select(group, candidates, base, seeds, limit, x, y, device):
-    "Accuracy on the last 10,000 training digits for each candidate, and the best of those within `limit` CPU seconds."
+def select(group, candidates, seeds, x, y, device):
+    "Accuracy on the last 10,000 training digits for each candidate."
     parts = x[:50000], y[:50000], x[50000:], y[50000:]
-    rows = [try_out(f'vision.select.{group}.{name}', base | c, seeds, *parts, device, scale=1.2) for name, c in candidates.items()]
+    return [try_out(f'vision.select.{group}.{name}', c, seeds, *parts, device, scale=1.2) for name, c in candidates.items()]
+
+
+def best_within(rows, limit):
+    "The setting with the highest accuracy among those within `limit` CPU seconds."
     best = max((r for r in rows if r['cpu_seconds'] <= limit), key=lambda r: r['value'])
     print('chosen:', best['id'], flush=True)
-    return rows, best['setting']
+    return best['setting']
 
 
-def cheapest(group, candidates, goal, seeds, x, y, device):
-    "The same by wall time: of the candidates that reach `goal` on the held-out digits the one that takes least."
-    parts = x[:50000], y[:50000], x[50000:], y[50000:]
-    rows = [try_out(f'vision.select.{group}.{name}', c, seeds, *parts, device, scale=1.2) for name, c in candidates.items()]
+def cheapest(rows, goal):
+    "The setting that takes least wall time among those that reach `goal`; if none does, the most accurate."
     good = [r for r in rows if r['value'] >= goal]
     best = min(good, key=lambda r: r['wall_seconds']) if good else max(rows, key=lambda r: r['value'])
     print('chosen:', best['id'], '' if good else f'(none reached {goal})', flush=True)
-    return rows, best['setting']
+    return best['setting']
 
 
 def ours(x, y, xt, yt, chosen):
@@ -142,8 +142,8 @@ def gpu(x, y, xt, yt, seeds):
     train(BASE | GPU, 0, x, y, 'cuda')  # kernels are loaded and chosen
     rows = []
     for name, candidates, goal in (('99', GPU_99, .99), ('995', GPU_995, .995)):
-        tried, best = cheapest(f'gpu_{name}', candidates, goal, 3, x, y, 'cuda')
-        r = try_out(f'vision.mnist.gpu_acc_{name}', best, seeds, x, y, xt, yt, 'cuda')
+        tried = select(f'gpu_{name}', candidates, 3, x, y, 'cuda')
+        r = try_out(f'vision.mnist.gpu_acc_{name}', cheapest(tried, goal), seeds, x, y, xt, yt, 'cuda')
         rows += tried + [r, seconds(f'vision.mnist.gpu_seconds_{name}', r, 'wall_seconds')]
         print(f"mean test accuracy {r['value']:.4f}: {'reached' if r['value'] >= goal else 'NOT reached'} {goal}", flush=True)
     return rows
@@ -214,19 +214,14 @@ def beside_fastai(x, y, xt, yt, s, others, rounds):
                    for peer, own in pairs.items() for end, t in (('', cpu), ('_wall', wall))]
 
 
-def save(out, rows, packages, command='make bench NAME=vision'):
-    taken = [seconds(r['id'].replace('.select.', '.select_seconds.'), r) for r in rows if '.select.' in r['id']]
-    rows = [r for r in rows if '.select_seconds.' not in r['id']] + taken
-    d = dict(machine=machine(), versions=dict(python=platform.python_version(), **{p: version(p) for p in packages}), date=date.today().isoformat(),
-             command=command, results=rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(d, indent=1) + '\n')
-    for r in rows: print(f"{r['id']:<60}{r['value']:>12.4g} {r['unit']:<8} sd {r['sd']:.2g}, n {r['n']}")
+def with_seconds(rows):
+    "The rows, and for each candidate its time as a row of its own."
+    return rows + [seconds(r['id'].replace('.select.', '.select_seconds.'), r) for r in rows if '.select.' in r['id']]
 
 
 def again(id, seed):
     "The accuracy of a stored row for one seed more: its setting stands beside it."
-    setting = next(r['setting'] for r in json.loads((RESULTS/'vision.json').read_text())['results'] if r['id'] == id)
+    setting = stored_rows(RESULTS/'vision.json')[id]['setting']
     x, y, xt, yt = load(None, 'cpu')
     return score(train(setting, seed, x, y, 'cpu')[0], xt, yt)
 
@@ -245,20 +240,19 @@ def main():
     torch.set_num_threads(1)
     x, y, xt, yt = load(a.data, a.device)
     if a.device == 'cuda':
-        return save(a.out or RESULTS/'vision_gpu.json', gpu(x, y, xt, yt, a.seeds), ['torch', 'numpy'], 'python bench/vision.py --only ours --data DIR')
-    out = a.out or RESULTS/'vision.json'
-    old = {r['id']: r for r in json.loads(out.read_text())['results']} if out.exists() else {}
-    rows, chosen = [], {}
+        rows = gpu(x, y, xt, yt, a.seeds)
+        return save('vision_gpu', with_seconds(rows), path=a.out, command='python bench/vision.py --only ours --data DIR')
+    old, rows, chosen = stored_rows(a.out or RESULTS/'vision.json'), [], {}
     for group, candidates, base, seeds, limit in (('fast', FAST, BASE, 3, 6.5), ('long', LONG, WIDE, 2, 80.)):
         kept = [r for i, r in old.items() if i.startswith(f'vision.select.{group}.')]
-        if a.only in (None, 'select') or not kept: kept, _ = select(group, candidates, base, seeds, limit, x, y, a.device)
-        chosen[group] = max((r for r in kept if r['cpu_seconds'] <= limit), key=lambda r: r['value'])['setting']
+        if a.only in (None, 'select') or not kept: kept = select(group, {name: base | c for name, c in candidates.items()}, seeds, x, y, a.device)
+        chosen[group] = best_within(kept, limit)
         rows += kept
     if a.only in (None, 'ours'): rows += ours(x, y, xt, yt, chosen)
     if a.only in (None, 'fastai'):
         rows += beside_fastai(x, y, xt, yt, chosen['fast'], dict(base=BASE, stride4=BASE | STRIDE4), a.rounds)
-    merged = list((old | {r['id']: r for r in rows}).values())
-    save(out, merged, ['torch', 'numpy'] + ['fastai']*any('fastai' in r['id'] for r in merged))
+    packages = ['torch', 'numpy'] + ['fastai']*any('fastai' in id for id in [*old, *(r['id'] for r in rows)])
+    save('vision', with_seconds(rows), packages, path=a.out, keep=bool(a.only))
 
 
 if __name__ == '__main__': main()

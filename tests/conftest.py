@@ -3,6 +3,7 @@ import os, shutil, sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
@@ -10,6 +11,10 @@ sys.path.insert(0, str(ROOT/'tools'))
 # The kernels and tools that tests start are this environment's, and one thread is the faster setting for small models.
 os.environ['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+# Cases of each property: 200, always the same ones; the weekly run asks for 2000, new ones each time.
+EXAMPLES = int(os.environ.get('LESSON8_EXAMPLES', 200))
+many = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES <= 200, suppress_health_check=[HealthCheck.too_slow])
 
 
 def pytest_addoption(parser):

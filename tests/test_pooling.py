@@ -1,17 +1,13 @@
 """Max and average pooling, adaptive ones included, against PyTorch in value and gradient, for random shapes and settings.
 
-The chapter does this with 200 cases each, and so does this file unless LESSON8_EXAMPLES says otherwise (the weekly run: 2000, new ones each time).
+The chapter does this with 200 cases each, and so does this file unless LESSON8_EXAMPLES says otherwise.
 """
-import os
-
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from hypothesis import assume, given, strategies as st
 
+from conftest import many
 from lesson8.pooling import AdaptiveConcatPool2d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
-
-EXAMPLES = int(os.environ.get('LESSON8_EXAMPLES', 200))
-many = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES <= 200, suppress_health_check=[HealthCheck.too_slow])
 
 
 def pairs(low, high): return st.integers(low, high) | st.tuples(st.integers(low, high), st.integers(low, high))

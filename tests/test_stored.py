@@ -52,3 +52,17 @@ def test_spread_is_stored():
     "A row without a spread could never be held."
     assert STORED
     assert not [id for rows in STORED.values() for id, r in rows.items() if not r['sd'] > 0]
+
+
+def test_partial_run_keeps_rows_of_the_same_head_only(tmp_path, capsys):
+    "Rows that are not measured anew stay; where machine or versions have changed, the stored file is left as it is."
+    record, path = script('_record'), tmp_path/'a.json'
+    first, second, other = (record.row(id, [v], 's') for id, v in (('a', 1), ('b', 2), ('b', 3)))
+    record.save('a', [first, second], path=path)
+    record.save('a', [other], path=path, keep=True)
+    assert record.stored_rows(path) == {'a': first, 'b': other}
+    d = json.loads(path.read_text()); d['machine']['cores'] += 1; path.write_text(json.dumps(d))
+    before = path.read_bytes()
+    record.save('a', [second], path=path, keep=True)
+    assert path.read_bytes() == before and record.stored_rows(tmp_path/'a_part.json') == {'b': second}
+    assert 'a_part.json' in capsys.readouterr().out

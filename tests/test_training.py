@@ -1,5 +1,5 @@
 "What a notebook cell cannot test of the training loop: terminals and kernels, interruptions, missing packages, waiting for the device."
-import copy, inspect, subprocess, sys
+import inspect, subprocess, sys
 
 import nbformat
 import pytest
