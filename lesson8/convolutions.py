@@ -218,7 +218,7 @@ def conv_net(
         n_in, size = o, out_size(size, k, s, k//2)
     return nn.Sequential(*layers, nn.Conv2d(n_in, n_out, size), nn.Flatten())
 
-# %% ../nbs/10_convolutions.ipynb #05931a2a
+# %% ../nbs/10_convolutions.ipynb #6d0b83ce
 @contextmanager
 def _evaluating(model):
     "Evaluation mode while it lasts, each module's own afterwards; gives the device of the model."
@@ -228,6 +228,7 @@ def _evaluating(model):
     finally:
         for m, mode in modes.items(): m.training = mode
 
+# %% ../nbs/10_convolutions.ipynb #05931a2a
 @torch.no_grad()
 def layer_table(
     model: nn.Module,  # its convolutions, poolings and linear layers get a row each
