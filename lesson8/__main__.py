@@ -51,7 +51,7 @@ def run(a):
     failed |= tool('tools/docs.py', '--nbs', '_run/nbs', '--out', '_docs')
     print(flush=True)
     failed |= tool('tools/run.py', '--summary')
-    print(f"\nThe site: {Path('_docs/index.html')}   The executed notebooks: {Path('_run/nbs')}", flush=True)
+    print(f"\nThe site: {ROOT/'_docs'/'index.html'}   The executed notebooks: {ROOT/'_run'/'nbs'}", flush=True)
     if failed: print('Something failed, see above.', file=sys.stderr)
     return int(failed != 0)
 
@@ -74,7 +74,8 @@ def lab(a):
     options = ['--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
     which = [sorted((ROOT/'nbs').glob(f'{nb}*.ipynb')) for nb in a.nb]
     if [] in which: raise SystemExit(f'no notebook starts with {a.nb[which.index([])]!r}')
-    try: return tool('-m', 'jupyter', 'lab', '--notebook-dir=nbs', *options, *a.more, *(found[0] for found in which))
+    which = [found[0] for found in which]
+    try: return tool('-m', 'jupyter', 'lab', '--config=tools/jupyter_server_config.py', '--notebook-dir=nbs', *options, *a.more, *which)
     except KeyboardInterrupt: return 0  # how JupyterLab is ended
 
 
@@ -86,7 +87,9 @@ def docs(a):
 def refresh(a):
     "export to lesson8/, run the notebooks in place, clean them, remake README.md: changes tracked files"
     export = 'from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()'
-    return tool('-c', export) or tool('tools/run.py', '--inplace', *given('--nb', a.nb)) or tool('tools/readme.py')
+    steps = [('tools/fetch_data.py', '--all'), ('tools/fold.py',), ('-c', export),
+             ('tools/run.py', '--inplace', *given('--nb', a.nb)), ('tools/readme.py',)]
+    return next((failed for step in steps if (failed := tool(*step))), 0)
 
 
 def parser():

@@ -1,13 +1,17 @@
-"""Bring the data sets of the course to this machine before the notebooks ask for them one by one.
+"""Bring the data sets of the course to this machine before the notebooks ask for them one by one (and say so in their outputs).
+
+    python tools/fetch_data.py [--all]     --all: also what only stands in for another set
 
 What cannot be had stops nothing here: the chapters that need it say so.
 """
+import sys
+
 from lesson8.fetch import SETS, FetchError, fetch
 
 
 def main():
     for name in SETS:
-        if name == 'mnist_5k': continue  # stands in for mnist only where that cannot be had
+        if name == 'mnist_5k' and '--all' not in sys.argv: continue  # stands in for mnist only where that cannot be had
         try: folder = fetch(name)
         except FetchError as e: print(f'data  {name:<12} not here: {e}', flush=True)
         else: print(f'data  {name:<12} in {folder}', flush=True)

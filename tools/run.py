@@ -4,7 +4,7 @@
     python tools/run.py --inplace [--nb 02 ...]  saves the outputs in nbs/ (a notebook that fails keeps its old ones)
     python tools/run.py --summary                prints the table of headline figures of the last run
 """
-import argparse, json, os, re, subprocess, sys, tempfile, time
+import argparse, itertools, json, os, re, sys, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +74,44 @@ def is_empty(output):
     return output.output_type == 'display_data' and not any(map(bool, output.data.values()))
 
 
+def overprint(text):
+    "What a terminal shows of `text`: what follows a carriage return is written over the line."
+    def line(said):
+        shown = ''
+        for part in said.rstrip('\r').split('\r'): shown = part + shown[len(part):]
+        return shown.rstrip() if '\r' in said else shown
+    return '\n'.join(map(line, text.split('\n')))
+
+
+def joined(outputs):
+    "Outputs with one piece a stream between two of another kind, as a terminal shows it: how streams are cut and mixed is chance."
+    found = []
+    for is_stream, group in itertools.groupby(outputs, lambda o: o.output_type == 'stream'):
+        if not is_stream: found += group; continue
+        said = {}
+        for o in group: said.setdefault(o.name, []).append(o.text)
+        for name in sorted(said, reverse=True):  # stdout before stderr
+            if (text := overprint(''.join(said[name]))).strip(): found.append(nbformat.v4.new_output('stream', name=name, text=text))
+    return found
+
+
+ADDRESS = re.compile(r' at 0x[0-9a-fA-F]{6,}')
+STYLER = re.compile(r'T_[0-9a-f]{5}(?![0-9a-f])')  # how pandas names a styled table, anew each time
+
+
+def settle(cell):
+    "Take from a cell's outputs what differs between two runs and says nothing: addresses, names of styled tables, cut streams, bars."
+    cell.outputs = joined(o for o in cell.outputs if not is_empty(o))
+    tables = {}
+    def named(m): return tables.setdefault(m[0], f'T_{cell.id}_{len(tables)}')
+    for o in cell.outputs:
+        if o.output_type == 'stream': o.text = ADDRESS.sub('', o.text)
+        for mime, data in o.get('data', {}).items():
+            if not mime.startswith('text/'): continue
+            data = ADDRESS.sub('', data)
+            o.data[mime] = STYLER.sub(named, data) if mime == 'text/html' and '<style' in data else data
+
+
 def run_notebook(path, out=None, flags=(), timeout=600, tick=None):
     "Execute the notebook `path` with a real kernel in its folder, write it to `out` if all cells ran, and return a `Result`."
     path = Path(path)
@@ -92,12 +130,18 @@ def run_notebook(path, out=None, flags=(), timeout=600, tick=None):
     if not res.error:
         for c in nb.cells:
             c.metadata.pop('execution', None)
-            if c.cell_type == 'code': c.outputs = [o for o in c.outputs if not is_empty(o)]
+            if c.cell_type == 'code': settle(c)
         res.headlines = read_headlines(nb)
         if out:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(nb, out)
     return res
+
+
+def clean(path):
+    "What nbdev-clean does."
+    from nbdev.clean import nbdev_clean
+    nbdev_clean.__wrapped__(str(path))
 
 
 def line(i, n, res):
@@ -137,7 +181,7 @@ def main():
         results.append(res)
         print(('\r\033[K' if sys.stdout.isatty() else '') + line(i, len(paths), res), flush=True)
         if res.error: print(res.error, file=sys.stderr, flush=True)
-        elif a.inplace: subprocess.run([Path(sys.executable).parent/'nbdev-clean', '--fname', str(path)], check=True)
+        elif a.inplace: clean(path)
     if not a.inplace:
         RUN.mkdir(exist_ok=True)
         report.write_text(json.dumps([vars(r) for r in results], indent=1))

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT/'.venv'
 COST = 'about 6.5 GB on disk and 5 to 20 minutes'  # nbs/index.ipynb says the same words; a test compares them
-KEYS = 'requirements', 'course_requirements', 'lab_requirements', 'dev_requirements'  # of settings.ini: what requirements.lock holds
+KEYS = 'requirements', 'course_requirements', 'lab_requirements', 'dev_requirements'  # of settings.ini: what requirements/course.txt locks
 OLDEST = 3, 11
 
 
@@ -55,16 +55,20 @@ def lacking(lines):
     return [line for line in lines if not met(Requirement(line))]
 
 
-def stamp(lock): return VENV/f'.ready-{lock}'
+# The locks are .txt files in a folder of their own, as that is all that Dependabot reads.
+def lock(name): return ROOT/'requirements'/f'{name}.txt'
 
 
-def state(lock):
+def stamp(name): return VENV/f'.ready-{name}'
+
+
+def state(name):
     "What .venv depends on, as a hash; its stamp says which one was installed last."
-    files = lock, 'settings.ini', 'pyproject.toml', 'setup.py'
-    return hashlib.sha256(b''.join((ROOT/f).read_bytes() for f in files)).hexdigest()
+    files = lock(name), *(ROOT/f for f in ('settings.ini', 'pyproject.toml', 'setup.py'))
+    return hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()
 
 
-def ready(lock): return stamp(lock).is_file() and stamp(lock).read_text() == state(lock)
+def ready(name): return stamp(name).is_file() and stamp(name).read_text() == state(name)
 
 
 def run(*command, **env): subprocess.run([str(c) for c in command], cwd=ROOT, check=True, env={**os.environ, **env})
@@ -111,15 +115,15 @@ def set_merge_driver(python, root=ROOT):
 
 
 def set_up(*more):
-    "Bring .venv up to date with requirements.lock and requirements-<each of `more`>.lock; return its Python."
+    "Bring .venv up to date with the lock of the course and those named in `more`; return its Python."
     if not usable(): make()
-    for lock in ['requirements.lock', *(f'requirements-{m}.lock' for m in more)]:
-        if ready(lock): continue
-        stamp(lock).unlink(missing_ok=True)
-        print(f'Installing what {lock} says.', flush=True)
-        install('--require-hashes', '-r', lock)  # the lock is complete: nothing is left to resolve
-        if lock == 'requirements.lock': install('--no-build-isolation', '-e', '.', PYTHONWARNINGS='ignore')
-        stamp(lock).write_text(state(lock))
+    for name in ('course', *more):
+        if ready(name): continue
+        stamp(name).unlink(missing_ok=True)
+        print(f'Installing what {lock(name).relative_to(ROOT).as_posix()} says.', flush=True)
+        install('--require-hashes', '-r', lock(name))  # the lock is complete: nothing is left to resolve
+        if name == 'course': install('--no-build-isolation', '-e', '.', PYTHONWARNINGS='ignore')
+        stamp(name).write_text(state(name))
     set_merge_driver(venv_python())
     return venv_python()
 
@@ -139,8 +143,8 @@ def stopped(error):
 
 def main():
     if sys.version_info < OLDEST: raise SystemExit(f'This is Python {sys.version.split()[0]}; lesson8 needs 3.11 or newer.')
-    if bad := [m for m in sys.argv[1:] if not re.fullmatch(r'\w+', m) or not (ROOT/f'requirements-{m}.lock').is_file()]:
-        raise SystemExit(f'there is no requirements-{bad[0]}.lock')
+    if bad := [m for m in sys.argv[1:] if not re.fullmatch(r'\w+', m) or not lock(m).is_file()]:
+        raise SystemExit(f'there is no lock {bad[0]!r} in requirements/')
     try: set_up(*sys.argv[1:])
     except subprocess.CalledProcessError as e: raise SystemExit(stopped(e)) from None
 
