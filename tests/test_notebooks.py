@@ -1,9 +1,11 @@
 "Every notebook runs from top to bottom, and what it says it reached is what it reaches now."
-import math, re
+import json, math, re, shutil
 
 import nbformat
 import pytest
-from run import notebooks, read_headlines, run_notebook
+from run import clean, notebooks, overprint, read_headlines, run_notebook
+
+from conftest import ROOT
 
 NOTEBOOKS = notebooks()
 
@@ -37,3 +39,60 @@ def test_progress_bar_leaves_nothing(tmp_path):
     assert not run_notebook(tmp_path/'a.ipynb', tmp_path/'b.ipynb').error
     kinds = [[o.output_type for o in c.outputs] for c in nbformat.read(tmp_path/'b.ipynb', 4).cells]
     assert kinds == [['stream'], ['display_data'], ['execute_result']]
+
+
+NOISE = """import sys, time
+for i in range(5):
+    print(f'\\r{i*25}%', end='', file=sys.stderr, flush=True); time.sleep(.02)
+print('\\r     \\r', end='', file=sys.stderr, flush=True)
+print('one', flush=True); time.sleep(.05); print('two', flush=True); print('beware', file=sys.stderr)"""
+TABLES = "import pandas as pd\ndisplay(*(pd.DataFrame({'a': [k]}).style.background_gradient() for k in (1, 2)))"
+
+
+def project(folder, cells):
+    "A small project with one notebook, a.ipynb, in which nbdev-clean finds this project's settings."
+    (folder/'nbs').mkdir(parents=True)
+    shutil.copy(ROOT/'pyproject.toml', folder)
+    nb = nbformat.v4.new_notebook(cells=cells, metadata={'kernelspec': dict(display_name='x', language='python', name='python3')})
+    nbformat.write(nb, folder/'nbs'/'a.ipynb')
+    return folder/'nbs'/'a.ipynb'
+
+
+def refreshed(path):
+    assert not (res := run_notebook(path, path)).error, res.error
+    clean(path)
+    return path.read_text(encoding='utf-8')
+
+
+def test_two_runs_of_an_unchanged_notebook_are_equal(tmp_path):
+    "Addresses, names of styled tables, progress and how streams were cut leave no trace; what was said stays."
+    path = project(tmp_path, [nbformat.v4.new_code_cell(s) for s in (NOISE, TABLES, '[object(), len]', 'print(object())')])
+    first, second = refreshed(path), refreshed(path)
+    assert first == second
+    outputs = [c.outputs for c in nbformat.read(path, 4).cells]
+    assert [(o.name, o.text) for o in outputs[0]] == [('stdout', 'one\ntwo\n'), ('stderr', 'beware\n')]
+    tables = [re.search(r'<table id="(\w+)"', o.data['text/html'])[1] for o in outputs[1]]
+    assert len(set(tables)) == 2, 'two tables on one page need two names'
+    for t, o in zip(tables, outputs[1]): assert f'#{t}_row0_col0' in o.data['text/html'], 'the style still finds its table'
+    assert outputs[2][0].data['text/plain'] == '[<object>, <function len(obj, /)>]' and outputs[3][0].text == '<object object>\n'
+
+
+def test_a_chapter_run_twice_is_equal(tmp_path):
+    "A real notebook without measured times, as it is saved."
+    path = project(tmp_path, [])
+    shutil.copy(ROOT/'nbs/25_report.ipynb', path)
+    assert refreshed(path) == refreshed(path)
+
+
+def test_overprint():
+    assert overprint('a\n10%\r100%\rdone\nb') == 'a\ndone\nb' and overprint('100%\r    \r') == '' and overprint('a  \n') == 'a  \n'
+
+
+def test_clean_keeps_what_is_folded(tmp_path):
+    "`source_hidden` survives nbdev-clean and a refresh; other metadata of a cell does not."
+    cell = nbformat.v4.new_code_cell('1', metadata={'jupyter': {'source_hidden': True}, 'trusted': True})
+    path = project(tmp_path, [cell])
+    clean(path)
+    assert json.loads(path.read_text())['cells'][0]['metadata'] == {'jupyter': {'source_hidden': True}}
+    refreshed(path)
+    assert json.loads(path.read_text())['cells'][0]['metadata'] == {'jupyter': {'source_hidden': True}}

@@ -3,10 +3,13 @@ import json, re, shutil, subprocess, sys, tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
+import install_cell
 import pytest
 import readme
+import setup_env
 
 from conftest import ROOT, require
+from lesson8 import __main__ as main
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
 settings.read(ROOT/'settings.ini', encoding='utf-8')
@@ -34,9 +37,12 @@ def copy(tmp_path_factory):
 def nbdev(command, cwd): subprocess.run([Path(sys.executable).parent/command], cwd=cwd, check=True, capture_output=True)
 
 
+BY_HAND = '__init__.py', '__main__.py'  # of lesson8/: what nbdev-export neither writes nor removes
+
+
 def test_export_in_step(copy):
     for p in (copy/'lesson8').rglob('*.py'):
-        if p.name != '__init__.py': p.unlink()
+        if p.name not in BY_HAND: p.unlink()
     nbdev('nbdev-export', copy)
     made = {p.relative_to(copy): p.read_text() for p in (copy/'lesson8').rglob('*.py')}
     kept = {p.relative_to(ROOT): p.read_text() for p in (ROOT/'lesson8').rglob('*.py')}
@@ -74,8 +80,54 @@ def test_settings_agree():
     assert project['name'] == settings['lib_name'] and project['description'] == settings['description']
     assert project['keywords'] == settings['keywords'].split() and project['license'] == settings['license']
     assert project['requires-python'] == f">={settings['min_python']}" and project['authors'] == [{'name': settings['author']}]
+    assert main.HOME == home and main.SITE == project['urls']['Documentation']
     oldest = min(re.findall(r':: (3\.\d+)', '\n'.join(project['classifiers'])), key=lambda v: int(v[2:]))
     assert oldest == settings['min_python']
+
+
+def test_set_up_costs_what_the_readme_says():
+    "The words stand in tools/setup_env.py, which says them when it begins."
+    assert setup_env.COST in ' '.join((ROOT/'README.md').read_text(encoding='utf-8').split())
+    others = [f.name for f in files() if f.suffix in ('.md', '.sh', '.ipynb', '.yml') and re.search(r'\d+(\.\d+)? GB', f.read_text(encoding='utf-8'))
+              and setup_env.COST not in f.read_text(encoding='utf-8') and f.name != 'CONTRIBUTING.md']
+    assert not others, 'say it nowhere else, or with the same words'
+
+
+def version(): return re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_text())[1]
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_colab_installs_this_version(path):
+    "The first code cell, at the tag of this version, in Colab and nowhere else."
+    code = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    assert code[0] == install_cell.install_source(), 'run python tools/install_cell.py'
+    assert sum('pip install' in c for c in code if 'colab' in c) == 1
+    assert f"@v{version()}\"" in code[0] and '#| hide' in code[0] and 'lesson8[course]' in code[0]
+
+
+def test_install_cell_is_set_once_and_follows_the_version(copy, tmp_path):
+    def cell(kind, source): return dict(cell_type=kind, id=source[:3], metadata={}, source=source.splitlines(keepends=True))
+    old = cell('code', "#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install lesson8")
+    old['metadata'] = {'jupyter': {'source_hidden': True}}
+    title, first = cell('markdown', '# Title'), cell('code', 'one = 1')
+    for before, after in [([title, old, first], [title, old, first]), ([title, first], [title, None, first]), ([title, first, old], [title, old, first]),
+                          ([title], [title, None])]:
+        path = tmp_path/'a.ipynb'
+        path.write_text(json.dumps(dict(cells=before, metadata={}, nbformat=4, nbformat_minor=5)))
+        install_cell.main(tmp_path)
+        once = path.read_text()
+        found = json.loads(once)['cells']
+        source = install_cell.install_source()
+        assert [''.join(c['source']) for c in found] == [source if c in (old, None) else ''.join(c['source']) for c in after]
+        assert all(f['metadata'] == (c or {}).get('metadata', {}) for f, c in zip(found, after)), 'a fold stays'
+        install_cell.main(tmp_path)
+        assert path.read_text() == once
+    nbdev('nbdev-bump-version', copy)
+    try:
+        bumped = re.search(r'"(.+)"', (copy/'lesson8/__init__.py').read_text())[1]
+        assert bumped != version() and f'@v{bumped}"' in install_cell.install_source(copy)
+    finally: shutil.copy(ROOT/'lesson8/__init__.py', copy/'lesson8/__init__.py')
+    assert 'tools/install_cell.py' in (ROOT/'Makefile').read_text(), 'make bump sets it'
 
 
 def test_nbdev_reads_the_same():
@@ -88,8 +140,7 @@ def test_lock_holds_every_requirement():
     "Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no index."
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
-    for lock, keys in [('requirements.lock', ['requirements', 'course_requirements', 'dev_requirements']),
-                       ('requirements-bench.lock', ['bench_requirements'])]:
+    for lock, keys in [('requirements/course.txt', setup_env.KEYS), ('requirements/bench.txt', ['bench_requirements'])]:
         text = (ROOT/lock).read_text()
         assert '://' not in text
         pins = {}
@@ -157,8 +208,7 @@ def test_citation_is_valid():
 
 
 def test_changelog_names_the_version():
-    version = re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_text())[1]
-    assert re.search(rf'^## {re.escape(version)}\b', (ROOT/'CHANGELOG.md').read_text(), re.M), f'say in CHANGELOG.md what {version} brings'
+    assert re.search(rf'^## {re.escape(version())}\b', (ROOT/'CHANGELOG.md').read_text(), re.M), f'say in CHANGELOG.md what {version()} brings'
 
 
 def test_missing_program_skips_or_fails(monkeypatch):

@@ -11,6 +11,7 @@ FOLDER = ROOT/'.github/workflows'
 WORKFLOWS = sorted(FOLDER.glob('*.yml'))
 ACTIONS = {  # every action in use: the commit that its tag named when it was read
     'actions/checkout': ('v7.0.1', '3d3c42e5aac5ba805825da76410c181273ba90b1'),
+    'actions/cache': ('v5.0.5', '27d5ce7f107fe9357f9df03efb73ab90386fccae'),
     'actions/setup-python': ('v7.0.0', '5fda3b95a4ea91299a34e894583c3862153e4b97'),
     'actions/upload-artifact': ('v7.0.0', 'bbbca2ddaa5d8feaa63e36b76fdaad77386f024f'),
     'actions/download-artifact': ('v8.0.1', '3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c'),
@@ -93,9 +94,37 @@ def test_own_machine_only_for_trusted_code(path):
 
 def test_test_covers_the_range():
     d = load(FOLDER/'test.yml')
-    assert d['jobs']['locked']['strategy']['matrix']['python'] == ['3.11', '3.12', '3.13'] and 'pull_request' in d['on']
-    assert d['env']['LESSON8_REQUIRE'] == 'browser,office'
-    assert any('lowest-direct' in s.get('run', '') for s in d['jobs']['lowest']['steps'])
+    jobs = d['jobs']
+    assert jobs['locked']['strategy']['matrix']['python'] == ['3.11', '3.12', '3.13'] and 'pull_request' in d['on']
+    for name in ('locked', 'lowest'): assert jobs[name]['env']['LESSON8_REQUIRE'] == 'browser,office'
+    assert any('lowest-direct' in s.get('run', '') for s in jobs['lowest']['steps'])
+
+
+def test_macos_and_windows_run_two_chapters_without_make():
+    job = load(FOLDER/'test.yml')['jobs']['elsewhere']
+    assert {name.partition('-')[0] for name in job['strategy']['matrix']['os']} == {'macos', 'windows'} and job['runs-on'] == '${{ matrix.os }}'
+    runs = [s['run'] for s in job['steps'] if 'run' in s]
+    assert runs[0] == 'python -m lesson8 test 01 02' and not any('make' in r or '.venv/' in r for r in runs)
+    named = re.findall(r'tests/\w+\.py', ' '.join(runs))
+    assert len(named) > 2 and not [n for n in named if not (ROOT/n).is_file()]
+
+
+@each
+def test_data_is_kept_between_test_jobs_only(path):
+    "A cache is written by whoever may start a workflow, so nothing that is published has seen one."
+    d = load(path)
+    cached = {name for name, job in d['jobs'].items() if any(s.get('uses', '').startswith('actions/cache@') for s in job['steps'])}
+    assert cached == (set(d['jobs']) if path.stem == 'test' else set())
+
+
+def test_dependabot_sees_actions_and_packages():
+    path = ROOT/'.github/dependabot.yml'
+    check = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.dependabot', path]
+    assert subprocess.run(check, capture_output=True).returncode == 0 and audit(path) == []
+    asked = {u['package-ecosystem']: u for u in yaml.safe_load(path.read_text())['updates']}
+    assert set(asked) == {'github-actions', 'pip'} and all(u['schedule']['interval'] == 'weekly' for u in asked.values())
+    folder = ROOT/asked['pip']['directory'].strip('/')
+    assert (folder/'course.txt').is_file() and not (folder/'setup.py').exists(), 'it reads .txt files, and fails on a setup.py that reads others'
 
 
 def test_docs_publishes_only_what_was_tested_on_main():
@@ -109,4 +138,5 @@ def test_release_publishes_only_what_was_tested():
     d = load(FOLDER/'release.yml')
     assert d['on'] == {'push': {'tags': ['v*']}}
     assert d['jobs']['build']['needs'] == 'test' and d['jobs']['publish']['needs'] == 'build' and d['jobs']['publish']['environment'] == 'release'
+    assert [s['run'] for s in d['jobs']['build']['steps'] if 'run' in s] == ['uv build'], 'nothing is installed beside what is built'
     assert not any('run' in s for s in d['jobs']['publish']['steps']), 'the job that may publish runs nothing of its own'
