@@ -1,6 +1,7 @@
 """What `make` does, for every system: `python -m lesson8 run|test|lab [NB]` in a checkout of the course.
 
-Written by hand, not exported from a notebook. It imports the standard library alone, as it also sets up what the rest needs.
+Written by hand, not exported from a notebook. It imports the standard library alone, as it also sets up
+what the rest needs.
 """
 import argparse, os, shutil, subprocess, sys
 from pathlib import Path
@@ -18,7 +19,7 @@ EXAMPLES = '''examples:
 
 Where the Python that runs this lacks something, a .venv is set up in the checkout, once, and used.'''
 HOME, SITE = 'https://github.com/lesson8-course/lesson8', 'https://lesson8-course.github.io/lesson8'
-NO_NOTEBOOKS = f'''The notebooks of the course are not part of the installed package. To run them on your machine:
+NO_NOTEBOOKS = f'''The notebooks of the course are not part of the installed package. To run them here:
 
   git clone --branch v{__version__} {HOME}
   cd lesson8
@@ -51,7 +52,8 @@ def run(a):
     failed |= tool('tools/docs.py', '--nbs', '_run/nbs', '--out', '_docs')
     print(flush=True)
     failed |= tool('tools/run.py', '--summary')
-    print(f"\nThe site: {ROOT/'_docs'/'index.html'}   The executed notebooks: {ROOT/'_run'/'nbs'}", flush=True)
+    print(f"\nThe site: {ROOT/'_docs'/'index.html'}   The executed notebooks: {ROOT/'_run'/'nbs'}",
+          flush=True)
     if failed: print('Something failed, see above.', file=sys.stderr)
     return int(failed != 0)
 
@@ -75,7 +77,9 @@ def lab(a):
     which = [sorted((ROOT/'nbs').glob(f'{nb}*.ipynb')) for nb in a.nb]
     if [] in which: raise SystemExit(f'no notebook starts with {a.nb[which.index([])]!r}')
     which = [found[0] for found in which]
-    try: return tool('-m', 'jupyter', 'lab', '--config=tools/jupyter_server_config.py', '--notebook-dir=nbs', *options, *a.more, *which)
+    try:
+        return tool('-m', 'jupyter', 'lab', '--config=tools/jupyter_server_config.py', '--notebook-dir=nbs',
+                    *options, *a.more, *which)
     except KeyboardInterrupt: return 0  # how JupyterLab is ended
 
 
@@ -93,15 +97,19 @@ def refresh(a):
 
 
 def parser():
-    p = argparse.ArgumentParser('python -m lesson8', description='Run, test and open the notebooks of the course.', epilog=EXAMPLES,
+    p = argparse.ArgumentParser('python -m lesson8',
+                                description='Run, test and open the notebooks of the course.',
+                                epilog=EXAMPLES,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--version', action='version', version=__version__)
     todo = p.add_subparsers(dest='do', metavar='run | test | lab | docs | refresh')
     for f in (run, test, lab, docs, refresh):
         q = todo.add_parser(f.__name__, help=f.__doc__, description=f.__doc__)
         q.set_defaults(f=f)
-        if f is not docs: q.add_argument('nb', nargs='*', metavar='NB', help='only notebooks whose names start so, e.g. 02')
-        if f is run: q.add_argument('--flags', nargs='*', default=[], help='run cells with these flags, too, e.g. gpu')
+        if f is not docs:
+            q.add_argument('nb', nargs='*', metavar='NB', help='only notebooks whose names start so, e.g. 02')
+        if f is run:
+            q.add_argument('--flags', nargs='*', default=[], help='run cells with these flags, too, e.g. gpu')
     return p
 
 
@@ -125,7 +133,7 @@ def main(argv=None):
     except subprocess.CalledProcessError as e: raise SystemExit(setup_env.stopped(e)) from None
     # Kernels and tools are found where this Python has its own, and import this checkout.
     path = {'PATH': python.parent, 'PYTHONPATH': ROOT}
-    os.environ.update({k: os.pathsep.join([str(v), *filter(None, [os.environ.get(k)])]) for k, v in path.items()})
+    for k, v in path.items(): os.environ[k] = os.pathsep.join([str(v), *filter(None, [os.environ.get(k)])])
     if python == Path(sys.executable): return a.f(a)
     return subprocess.run([str(python), '-m', 'lesson8', *argv], cwd=ROOT).returncode
 

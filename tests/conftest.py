@@ -62,7 +62,8 @@ def imports_one_of(path, modules):
     names = '|'.join(map(re.escape, modules))
     text = path.read_text(encoding='utf-8')
     return path.stem.removeprefix('test_') in modules or bool(re.search(
-        rf'^from lesson8\.({names}) import|^import lesson8\.({names})\b|^from lesson8 import .*\b({names})\b', text, re.M))
+        rf'^from lesson8\.({names}) import|^import lesson8\.({names})\b|^from lesson8 import .*\b({names})\b',
+        text, re.M))
 
 
 def pytest_collection_modifyitems(config, items):
@@ -70,7 +71,8 @@ def pytest_collection_modifyitems(config, items):
     if not prefixes: return
     modules, kept = chapter_modules(prefixes), {}
     def wanted(item):
-        if item.path.name == 'test_notebooks.py': return '[' in item.name and item.name.partition('[')[2].startswith(prefixes)
+        if item.path.name == 'test_notebooks.py':
+            return '[' in item.name and item.name.partition('[')[2].startswith(prefixes)
         if item.path not in kept: kept[item.path] = imports_one_of(item.path, modules)
         return kept[item.path]
     config.hook.pytest_deselected(items=[i for i in items if not wanted(i)])

@@ -22,13 +22,17 @@ def called(monkeypatch):
 
 
 def test_help_without_arguments():
-    out = subprocess.run([sys.executable, '-m', 'lesson8'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, '-m', 'lesson8'], cwd=ROOT, capture_output=True, text=True,
+                         check=True).stdout
     assert 'run | test | lab' in out and 'python -m lesson8 test 03' in out and 'git clone' not in out
 
 
+RENDER = 'tools/docs.py --nbs _run/nbs --out _docs'
+
+
 @pytest.mark.parametrize('args, expected', [
-    ('run', ['tools/fetch_data.py', 'tools/run.py', 'tools/docs.py --nbs _run/nbs --out _docs', 'tools/run.py --summary']),
-    ('run 02 --flags gpu', ['tools/run.py --nb 02 --flags gpu', 'tools/docs.py --nbs _run/nbs --out _docs', 'tools/run.py --summary']),
+    ('run', ['tools/fetch_data.py', 'tools/run.py', RENDER, 'tools/run.py --summary']),
+    ('run 02 --flags gpu', ['tools/run.py --nb 02 --flags gpu', RENDER, 'tools/run.py --summary']),
     ('test', ['-m pytest -n 3']),
     ('test 01 02 -- -k x', ['-m pytest -n 3 --nb 01 --nb 02 -k x']),
     ('test -- tests/test_repo.py', ['-m pytest tests/test_repo.py']),
@@ -42,13 +46,16 @@ def test_commands(called, args, expected):
 
 def test_lab_opens_a_notebook(called):
     assert main.main(['lab', '02', '--', '--no-browser']) == 0
-    assert called[0][:3] == ['-m', 'jupyter', 'lab'] and '--no-browser' in called[0] and Path(called[0][-1]).name == '02_embeddings.ipynb'
+    command, = called
+    assert command[:3] == ['-m', 'jupyter', 'lab'] and '--no-browser' in command
+    assert Path(command[-1]).name == '02_embeddings.ipynb'
     with pytest.raises(SystemExit, match="no notebook starts with '77'"): main.main(['lab', '77'])
 
 
 def test_refresh_stops_at_what_fails(called, monkeypatch):
     assert main.main(['refresh', '02']) == 0
-    assert [c[0] for c in called] == ['tools/fetch_data.py', 'tools/fold.py', '-c', 'tools/run.py', 'tools/readme.py']
+    steps = ['tools/fetch_data.py', 'tools/fold.py', '-c', 'tools/run.py', 'tools/readme.py']
+    assert [c[0] for c in called] == steps
     assert called[3] == ['tools/run.py', '--inplace', '--nb', '02']
     del called[:]
     monkeypatch.setattr(main, 'tool', lambda *args: called.append(args[0]) or int(args[0] == 'tools/run.py'))
@@ -65,17 +72,20 @@ def test_another_python_does_it_where_this_one_lacks_something(called, monkeypat
     "The rest of the command line goes to it as it is."
     monkeypatch.setattr(setup_env, 'python', lambda: tmp_path/'python')
     ran = []
-    monkeypatch.setattr(main.subprocess, 'run', lambda command, cwd: ran.append(command) or subprocess.CompletedProcess(command, 5))
+    def run(command, cwd): return ran.append(command) or subprocess.CompletedProcess(command, 5)
+    monkeypatch.setattr(main.subprocess, 'run', run)
     assert main.main(['test', '03', '--', '-x']) == 5 and not called
     assert ran == [[str(tmp_path/'python'), '-m', 'lesson8', 'test', '03', '--', '-x']]
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='there is no make on Windows')
-@pytest.mark.parametrize('target, args', [('run NB=03 FLAGS=gpu', 'run 03 --flags gpu'), ('test NB=03', 'test 03 --'), ('lab', 'lab  --'),
-                                          ("test ARGS='-k fetch'", 'test  -- -k fetch'), ('docs', 'docs'), ('refresh NB=index', 'refresh index')])
+@pytest.mark.parametrize('target, args', [
+    ('run NB=03 FLAGS=gpu', 'run 03 --flags gpu'), ('test NB=03', 'test 03 --'), ('lab', 'lab  --'),
+    ("test ARGS='-k fetch'", 'test  -- -k fetch'), ('docs', 'docs'), ('refresh NB=index', 'refresh index')])
 def test_make_calls_it(target, args):
-    out = subprocess.run(f'make -n {target}', shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert f'.venv/bin/python -m lesson8 {args}' in out.replace('  --', '  --'), out
+    out = subprocess.run(f'make -n {target}', shell=True, cwd=ROOT, capture_output=True, text=True,
+                         check=True).stdout
+    assert f'.venv/bin/python -m lesson8 {args}' in out, out
 
 
 # ---- the set-up
@@ -84,13 +94,15 @@ def test_this_python_has_what_is_asked(): assert setup_env.lacking(setup_env.req
 
 
 def test_what_is_lacking():
-    lines = ['pytest>=1', 'pytest>=1000', 'no-such-package-here', "no-such-package-here; python_version < '3'", 'pytest[x]<1000']
+    lines = ['pytest>=1', 'pytest>=1000', 'no-such-package-here',
+             "no-such-package-here; python_version < '3'", 'pytest[x]<1000']
     assert setup_env.lacking(lines) == lines[1:3]
 
 
 def test_environment_that_was_moved_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(setup_env, 'VENV', tmp_path/'old')
-    monkeypatch.setattr(setup_env, 'venv_python', lambda: setup_env.VENV/('Scripts/python.exe' if os.name == 'nt' else 'bin/python'))
+    monkeypatch.setattr(setup_env, 'venv_python',
+                        lambda: setup_env.VENV/('Scripts/python.exe' if os.name == 'nt' else 'bin/python'))
     assert not setup_env.usable()
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path/'old'], check=True)
     assert setup_env.usable()
@@ -123,7 +135,8 @@ def test_set_up_installs_once_and_says_what_failed(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(setup_env, 'run', run)
     bad.append(1)
     with pytest.raises(subprocess.CalledProcessError) as e: setup_env.set_up()
-    assert re.search('The set-up stopped at: .*--require-hashes', setup_env.stopped(e.value)) and not setup_env.ready('course')
+    assert re.search('The set-up stopped at: .*--require-hashes', setup_env.stopped(e.value))
+    assert not setup_env.ready('course')
     bad.clear(), ran.clear()
     setup_env.set_up()
     assert len(ran) == 2 and '--require-hashes' in ran[0] and '-e' in ran[1] and setup_env.ready('course')

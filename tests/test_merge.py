@@ -1,4 +1,5 @@
-"Notebooks merge cell by cell, and what comes out is a notebook in any case: tried in a repository of its own."
+"""Notebooks merge cell by cell, and what comes out is a notebook in any case: tried in a repository of its
+own."""
 import json, subprocess, sys
 
 import nbformat
@@ -15,14 +16,17 @@ def notebook(sources=SOURCES, took='0.1', picture='AAAA', changed=None):
     "A notebook as a refresh leaves it: its time and its picture differ each time."
     cells = [nbformat.v4.new_code_cell(s, id=f'cell{i}') for i, s in enumerate(sources)]
     for c in cells: c.execution_count = None
-    cells[-1].outputs = [nbformat.v4.new_output('stream', name='stdout', text=f'took {took} s\nit was\n{took}\n'),
-                         nbformat.v4.new_output('display_data', data={'image/png': picture*100, 'text/plain': f'<Figure {took}>'})]
+    shown = {'image/png': picture*100, 'text/plain': f'<Figure {took}>'}
+    cells[-1].outputs = [nbformat.v4.new_output('stream', name='stdout',
+                                                text=f'took {took} s\nit was\n{took}\n'),
+                         nbformat.v4.new_output('display_data', data=shown)]
     if picture == 'CCCC': del cells[-1].outputs[0]  # one output fewer
     for i, s in (changed or {}).items(): cells[i].source = s
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def write(path, nb): path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+def write(path, nb):
+    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 class Repo:
@@ -33,7 +37,8 @@ class Repo:
         (folder/'tools').mkdir()
         for f in ('.gitattributes', 'tools/merge_notebooks.py'): (folder/f).write_bytes((ROOT/f).read_bytes())
         self.git('init', '-q', '-b', 'main')
-        for k, v in {'user.name': 'A', 'user.email': 'a@b.invalid', 'merge.conflictStyle': 'diff3'}.items(): self.git('config', k, v)
+        for k, v in {'user.name': 'A', 'user.email': 'a@b.invalid', 'merge.conflictStyle': 'diff3'}.items():
+            self.git('config', k, v)
         if driver: setup_env.set_merge_driver(sys.executable, folder)
         self.commit(notebook(), 'start')
 
@@ -73,7 +78,8 @@ def test_two_refreshes_merge(repo, how):
     repo.git('merge', '-q', '--no-edit', 'other') if how == 'merge' else repo.git('rebase', 'other')
     nb = repo.read()
     assert [c.source for c in nb.cells] == list(SOURCES)
-    assert nb.cells[-1].outputs in [r.cells[-1].outputs for r in REFRESHED], 'outputs of one run, not a mixture'
+    made = [r.cells[-1].outputs for r in REFRESHED]
+    assert nb.cells[-1].outputs in made, 'outputs of one run, not a mixture'
 
 
 @pytest.mark.parametrize('driver', [False, True])
@@ -94,8 +100,8 @@ def test_driver_that_has_gone_falls_back(repo):
 
 
 def test_changes_in_neighbouring_cells_both_stay(repo):
-    ours, theirs = notebook(changed={1: 'x = 3'}, took='2'), notebook(changed={2: 'x*5', 3: "print('took 9 s')"}, took='9')
-    repo.branches(ours, theirs)
+    theirs = notebook(changed={2: 'x*5', 3: "print('took 9 s')"}, took='9')
+    repo.branches(notebook(changed={1: 'x = 3'}, took='2'), theirs)
     repo.git('merge', '-q', '--no-edit', 'other')
     nb = repo.read()
     assert [c.source for c in nb.cells] == ['import math', 'x = 3', 'x*5', "print('took 9 s')"]
@@ -105,7 +111,8 @@ def test_changes_in_neighbouring_cells_both_stay(repo):
 def test_different_lines_of_one_cell_both_stay(repo):
     long = ('\n'.join('abcdefghi'), *SOURCES[1:])
     repo.commit(notebook(long), 'longer')
-    repo.branches(notebook((long[0].replace('a', 'A'), *SOURCES[1:])), notebook((long[0].replace('i', 'I'), *SOURCES[1:]), took='7'))
+    repo.branches(notebook((long[0].replace('a', 'A'), *SOURCES[1:])),
+                  notebook((long[0].replace('i', 'I'), *SOURCES[1:]), took='7'))
     repo.git('merge', '-q', '--no-edit', 'other')
     assert repo.read().cells[0].source == '\n'.join('AbcdefghI')
 
@@ -126,7 +133,8 @@ def test_conflict_is_a_notebook_too(repo):
     assert done.returncode == 1 and 'CONFLICT' in done.stdout
     nb = repo.read()
     said = [c.source for c in nb.cells]
-    assert said == ['import math', '`<<<<<<< ours`', 'x = 3', '`=======`', 'x = 4', '`>>>>>>> theirs`', 'x*2', SOURCES[3]]
+    assert said == ['import math', '`<<<<<<< ours`', 'x = 3', '`=======`', 'x = 4', '`>>>>>>> theirs`', 'x*2',
+                    SOURCES[3]]
     assert len({c.id for c in nb.cells}) == len(nb.cells)
 
 
@@ -142,6 +150,7 @@ def test_worktree_and_no_clone(repo, tmp_path_factory):
     "The setting holds in worktrees as well; where there is no repository nothing happens."
     other = tmp_path_factory.mktemp('other')
     repo.git('worktree', 'add', '-q', other/'tree')
-    assert 'merge_notebooks' in subprocess.run(['git', 'config', 'merge.notebooks.driver'], cwd=other/'tree', capture_output=True, text=True).stdout
+    assert 'merge_notebooks' in subprocess.run(['git', 'config', 'merge.notebooks.driver'], cwd=other/'tree',
+                                               capture_output=True, text=True).stdout
     setup_env.set_merge_driver(sys.executable, other)
     assert list(other.iterdir()) == [other/'tree']

@@ -46,14 +46,16 @@ for i in range(5):
     print(f'\\r{i*25}%', end='', file=sys.stderr, flush=True); time.sleep(.02)
 print('\\r     \\r', end='', file=sys.stderr, flush=True)
 print('one', flush=True); time.sleep(.05); print('two', flush=True); print('beware', file=sys.stderr)"""
-TABLES = "import pandas as pd\ndisplay(*(pd.DataFrame({'a': [k]}).style.background_gradient() for k in (1, 2)))"
+TABLES = """import pandas as pd
+display(*(pd.DataFrame({'a': [k]}).style.background_gradient() for k in (1, 2)))"""
 
 
 def project(folder, cells):
     "A small project with one notebook, a.ipynb, in which nbdev-clean finds this project's settings."
     (folder/'nbs').mkdir(parents=True)
     shutil.copy(ROOT/'pyproject.toml', folder)
-    nb = nbformat.v4.new_notebook(cells=cells, metadata={'kernelspec': dict(display_name='x', language='python', name='python3')})
+    kernel = dict(display_name='x', language='python', name='python3')
+    nb = nbformat.v4.new_notebook(cells=cells, metadata={'kernelspec': kernel})
     nbformat.write(nb, folder/'nbs'/'a.ipynb')
     return folder/'nbs'/'a.ipynb'
 
@@ -65,16 +67,20 @@ def refreshed(path):
 
 
 def test_two_runs_of_an_unchanged_notebook_are_equal(tmp_path):
-    "Addresses, names of styled tables, progress and how streams were cut leave no trace; what was said stays."
-    path = project(tmp_path, [nbformat.v4.new_code_cell(s) for s in (NOISE, TABLES, '[object(), len]', 'print(object())')])
+    """Addresses, names of styled tables, progress and how streams were cut leave no trace; what was said
+    stays."""
+    sources = NOISE, TABLES, '[object(), len]', 'print(object())'
+    path = project(tmp_path, [nbformat.v4.new_code_cell(s) for s in sources])
     first, second = refreshed(path), refreshed(path)
     assert first == second
     outputs = [c.outputs for c in nbformat.read(path, 4).cells]
     assert [(o.name, o.text) for o in outputs[0]] == [('stdout', 'one\ntwo\n'), ('stderr', 'beware\n')]
     tables = [re.search(r'<table id="(\w+)"', o.data['text/html'])[1] for o in outputs[1]]
     assert len(set(tables)) == 2, 'two tables on one page need two names'
-    for t, o in zip(tables, outputs[1]): assert f'#{t}_row0_col0' in o.data['text/html'], 'the style still finds its table'
-    assert outputs[2][0].data['text/plain'] == '[<object>, <function len(obj, /)>]' and outputs[3][0].text == '<object object>\n'
+    for t, o in zip(tables, outputs[1]):
+        assert f'#{t}_row0_col0' in o.data['text/html'], 'the style still finds its table'
+    assert outputs[2][0].data['text/plain'] == '[<object>, <function len(obj, /)>]'
+    assert outputs[3][0].text == '<object object>\n'
 
 
 def test_a_chapter_run_twice_is_equal(tmp_path):
@@ -85,7 +91,8 @@ def test_a_chapter_run_twice_is_equal(tmp_path):
 
 
 def test_overprint():
-    assert overprint('a\n10%\r100%\rdone\nb') == 'a\ndone\nb' and overprint('100%\r    \r') == '' and overprint('a  \n') == 'a  \n'
+    assert overprint('a\n10%\r100%\rdone\nb') == 'a\ndone\nb'
+    assert overprint('100%\r    \r') == '' and overprint('a  \n') == 'a  \n'
 
 
 def test_clean_keeps_what_is_folded(tmp_path):

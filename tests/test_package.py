@@ -237,41 +237,53 @@ def test_every_import_is_required():
     assert not {k: v for k, v in found.items() if v}, 'say it in settings.ini, then make lock'
 
 
-# What Google Colab has installed, of all that pip would look at; its kernel has loaded the first ones before a notebook's first cell.
-COLAB = {'ipython': '7.34.0', 'ipywidgets': '7.7.1', 'ipykernel': '6.17.1', 'jupyter-client': '7.4.9', 'notebook': '6.5.7', 'traitlets': '5.7.1',
-         'matplotlib': '3.10.0', 'numpy': '2.0.2', 'pandas': '2.2.2', 'torch': '2.6.0', 'scikit-learn': '1.6.1', 'tqdm': '4.67.1',
+# What Google Colab has installed, of all that pip would look at; its kernel has loaded the first ones
+# before a notebook's first cell.
+COLAB = {'ipython': '7.34.0', 'ipywidgets': '7.7.1', 'ipykernel': '6.17.1', 'jupyter-client': '7.4.9',
+         'notebook': '6.5.7', 'traitlets': '5.7.1',
+         'matplotlib': '3.10.0', 'numpy': '2.0.2', 'pandas': '2.2.2', 'torch': '2.6.0',
+         'scikit-learn': '1.6.1', 'tqdm': '4.67.1',
          'requests': '2.32.4', 'setuptools': '75.2.0', 'pip': '24.1.2', 'pooch': '1.8.2'}
 
 
-def asked(*keys): return [Requirement(line) for key in keys for line in settings[key].splitlines() if line.strip()]
+def asked(*keys):
+    return [Requirement(line) for key in keys for line in settings[key].splitlines() if line.strip()]
 
 
 def test_colab_keeps_what_its_kernel_has_loaded():
-    "[course] admits Colab's own versions, and does not name what belongs to the machine one runs notebooks on."
+    """[course] admits Colab's own versions, and does not name what belongs to the machine one runs
+    notebooks on."""
     there = {canonicalize_name(r.name): r for r in asked('requirements', 'course_requirements')}
-    assert not [str(r) for name, r in there.items() if name in COLAB and not r.specifier.contains(COLAB[name])]
+    known = [(r, COLAB[name]) for name, r in there.items() if name in COLAB]
+    assert not [str(r) for r, version in known if not r.specifier.contains(version)]
     assert {'ipython', 'numpy', 'pandas', 'torch', 'matplotlib'} <= set(there)
-    assert not {'ipywidgets', 'jupyterlab', 'notebook', 'jupyter', 'nbdev', 'ipykernel', 'jupyter-client'} & set(there)
+    machine = {'ipywidgets', 'jupyterlab', 'notebook', 'jupyter', 'nbdev', 'ipykernel', 'jupyter-client'}
+    assert not machine & set(there)
     assert {'jupyterlab', 'nbdev'} <= {r.name for r in asked('lab_requirements')}
 
 
 def test_course_is_what_notebooks_import():
     used = set()
     for p in [*(ROOT/'nbs').rglob('*.ipynb')]:
-        cells = [''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+        cells = [''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells']
+                 if c['cell_type'] == 'code']
         for c in cells: used.update(*imports(re.sub(r'^([ \t]*)[%!].*$', r'\1pass', c, flags=re.M)))
     for p in (ROOT/'lesson8').rglob('*.py'): used.update(*imports(p.read_text(encoding='utf-8')))
     names = {canonicalize_name(d) for n in used for d in packages_distributions().get(n, [])}
-    assert not [r.name for r in asked('course_requirements') if canonicalize_name(r.name) not in names], 'no notebook imports it'
+    course = {canonicalize_name(r.name) for r in asked('course_requirements')}
+    assert not course - names, 'no notebook imports it'
 
 
 def test_installed_package_says_where_the_notebooks_are(bare, tmp_path):
-    "`python -m lesson8` without a checkout: help, the address and the version to clone; a command fails with the same words."
+    """`python -m lesson8` without a checkout: help, the address and the version to clone; a command fails
+    with the same words."""
     version = re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_text())[1]
     said = run(bare, '-I', '-m', 'lesson8', cwd=tmp_path)
-    res = subprocess.run([bare, '-I', '-m', 'lesson8', 'run', '02'], cwd=tmp_path, capture_output=True, text=True)
+    res = subprocess.run([bare, '-I', '-m', 'lesson8', 'run', '02'], cwd=tmp_path, capture_output=True,
+                         text=True)
     assert res.returncode == 1 and not list(tmp_path.iterdir())
-    for text in (said, res.stderr): assert f"git clone --branch v{version} https://github.com/{settings['user']}/{settings['repo']}" in text
+    for text in (said, res.stderr):
+        assert f"git clone --branch v{version} https://github.com/{settings['user']}/{settings['repo']}" in text
     assert 'run | test | lab' in said
 
 

@@ -88,7 +88,8 @@ def test_settings_agree():
 def test_set_up_costs_what_the_readme_says():
     "The words stand in tools/setup_env.py, which says them when it begins."
     assert setup_env.COST in ' '.join((ROOT/'README.md').read_text(encoding='utf-8').split())
-    others = [f.name for f in files() if f.suffix in ('.md', '.sh', '.ipynb', '.yml') and re.search(r'\d+(\.\d+)? GB', f.read_text(encoding='utf-8'))
+    others = [f.name for f in files() if f.suffix in ('.md', '.sh', '.ipynb', '.yml')
+              and re.search(r'\d+(\.\d+)? GB', f.read_text(encoding='utf-8'))
               and setup_env.COST not in f.read_text(encoding='utf-8') and f.name != 'CONTRIBUTING.md']
     assert not others, 'say it nowhere else, or with the same words'
 
@@ -99,18 +100,21 @@ def version(): return re.search(r'"(.+)"', (ROOT/'lesson8/__init__.py').read_tex
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_colab_installs_this_version(path):
     "The first code cell, at the tag of this version, in Colab and nowhere else."
-    code = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    code = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells']
+            if c['cell_type'] == 'code']
     assert code[0] == install_cell.install_source(), 'run python tools/install_cell.py'
     assert sum('pip install' in c for c in code if 'colab' in c) == 1
     assert f"@v{version()}\"" in code[0] and '#| hide' in code[0] and 'lesson8[course]' in code[0]
 
 
 def test_install_cell_is_set_once_and_follows_the_version(copy, tmp_path):
-    def cell(kind, source): return dict(cell_type=kind, id=source[:3], metadata={}, source=source.splitlines(keepends=True))
+    def cell(kind, source):
+        return dict(cell_type=kind, id=source[:3], metadata={}, source=source.splitlines(keepends=True))
     old = cell('code', "#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install lesson8")
     old['metadata'] = {'jupyter': {'source_hidden': True}}
     title, first = cell('markdown', '# Title'), cell('code', 'one = 1')
-    for before, after in [([title, old, first], [title, old, first]), ([title, first], [title, None, first]), ([title, first, old], [title, old, first]),
+    for before, after in [([title, old, first], [title, old, first]), ([title, first], [title, None, first]),
+                          ([title, first, old], [title, old, first]),
                           ([title], [title, None])]:
         path = tmp_path/'a.ipynb'
         path.write_text(json.dumps(dict(cells=before, metadata={}, nbformat=4, nbformat_minor=5)))
@@ -118,8 +122,10 @@ def test_install_cell_is_set_once_and_follows_the_version(copy, tmp_path):
         once = path.read_text()
         found = json.loads(once)['cells']
         source = install_cell.install_source()
-        assert [''.join(c['source']) for c in found] == [source if c in (old, None) else ''.join(c['source']) for c in after]
-        assert all(f['metadata'] == (c or {}).get('metadata', {}) for f, c in zip(found, after)), 'a fold stays'
+        said = [source if c in (old, None) else ''.join(c['source']) for c in after]
+        assert [''.join(c['source']) for c in found] == said
+        kept = [(c or {}).get('metadata', {}) for c in after]
+        assert [c['metadata'] for c in found] == kept, 'a fold stays'
         install_cell.main(tmp_path)
         assert path.read_text() == once
     nbdev('nbdev-bump-version', copy)
@@ -140,7 +146,8 @@ def test_lock_holds_every_requirement():
     "Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no index."
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
-    for lock, keys in [('requirements/course.txt', setup_env.KEYS), ('requirements/bench.txt', ['bench_requirements'])]:
+    for lock, keys in [('requirements/course.txt', setup_env.KEYS),
+                       ('requirements/bench.txt', ['bench_requirements'])]:
         text = (ROOT/lock).read_text()
         assert '://' not in text
         pins = {}
@@ -208,7 +215,8 @@ def test_citation_is_valid():
 
 
 def test_changelog_names_the_version():
-    assert re.search(rf'^## {re.escape(version())}\b', (ROOT/'CHANGELOG.md').read_text(), re.M), f'say in CHANGELOG.md what {version()} brings'
+    found = re.search(rf'^## {re.escape(version())}\b', (ROOT/'CHANGELOG.md').read_text(), re.M)
+    assert found, f'say in CHANGELOG.md what {version()} brings'
 
 
 def test_missing_program_skips_or_fails(monkeypatch):

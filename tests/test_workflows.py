@@ -95,14 +95,16 @@ def test_own_machine_only_for_trusted_code(path):
 def test_test_covers_the_range():
     d = load(FOLDER/'test.yml')
     jobs = d['jobs']
-    assert jobs['locked']['strategy']['matrix']['python'] == ['3.11', '3.12', '3.13'] and 'pull_request' in d['on']
+    assert jobs['locked']['strategy']['matrix']['python'] == ['3.11', '3.12', '3.13']
+    assert 'pull_request' in d['on']
     for name in ('locked', 'lowest'): assert jobs[name]['env']['LESSON8_REQUIRE'] == 'browser,office'
     assert any('lowest-direct' in s.get('run', '') for s in jobs['lowest']['steps'])
 
 
 def test_macos_and_windows_run_two_chapters_without_make():
     job = load(FOLDER/'test.yml')['jobs']['elsewhere']
-    assert {name.partition('-')[0] for name in job['strategy']['matrix']['os']} == {'macos', 'windows'} and job['runs-on'] == '${{ matrix.os }}'
+    assert {name.partition('-')[0] for name in job['strategy']['matrix']['os']} == {'macos', 'windows'}
+    assert job['runs-on'] == '${{ matrix.os }}'
     runs = [s['run'] for s in job['steps'] if 'run' in s]
     assert runs[0] == 'python -m lesson8 test 01 02' and not any('make' in r or '.venv/' in r for r in runs)
     named = re.findall(r'tests/\w+\.py', ' '.join(runs))
@@ -122,7 +124,8 @@ def test_dependabot_sees_actions_and_packages():
     check = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.dependabot', path]
     assert subprocess.run(check, capture_output=True).returncode == 0 and audit(path) == []
     asked = {u['package-ecosystem']: u for u in yaml.safe_load(path.read_text())['updates']}
-    assert set(asked) == {'github-actions', 'pip'} and all(u['schedule']['interval'] == 'weekly' for u in asked.values())
+    assert set(asked) == {'github-actions', 'pip'}
+    assert all(u['schedule']['interval'] == 'weekly' for u in asked.values())
     folder = ROOT/asked['pip']['directory'].strip('/')
     assert (folder/'course.txt').is_file() and not (folder/'setup.py').exists(), 'it reads .txt files, and fails on a setup.py that reads others'
 
@@ -138,5 +141,6 @@ def test_release_publishes_only_what_was_tested():
     d = load(FOLDER/'release.yml')
     assert d['on'] == {'push': {'tags': ['v*']}}
     assert d['jobs']['build']['needs'] == 'test' and d['jobs']['publish']['needs'] == 'build' and d['jobs']['publish']['environment'] == 'release'
-    assert [s['run'] for s in d['jobs']['build']['steps'] if 'run' in s] == ['uv build'], 'nothing is installed beside what is built'
+    runs = [s['run'] for s in d['jobs']['build']['steps'] if 'run' in s]
+    assert runs == ['uv build'], 'nothing is installed beside what is built'
     assert not any('run' in s for s in d['jobs']['publish']['steps']), 'the job that may publish runs nothing of its own'

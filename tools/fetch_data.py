@@ -1,4 +1,5 @@
-"""Bring the data sets of the course to this machine before the notebooks ask for them one by one (and say so in their outputs).
+"""Bring the data sets of the course to this machine before the notebooks ask for them one by one (and say so
+in their outputs).
 
     python tools/fetch_data.py [--all]     --all: also what only stands in for another set
 
@@ -11,7 +12,8 @@ from lesson8.fetch import SETS, FetchError, fetch
 
 def main():
     for name in SETS:
-        if name == 'mnist_5k' and '--all' not in sys.argv: continue  # stands in for mnist only where that cannot be had
+        # stands in for mnist only where that cannot be had
+        if name == 'mnist_5k' and '--all' not in sys.argv: continue
         try: folder = fetch(name)
         except FetchError as e: print(f'data  {name:<12} not here: {e}', flush=True)
         else: print(f'data  {name:<12} in {folder}', flush=True)

@@ -2,8 +2,8 @@
 
     python tools/install_cell.py [FOLDER]     the notebooks of FOLDER, by default nbs/; a second time it changes nothing
 
-It is the first code cell of a notebook: where one is there it is rewritten in place, where none is it is put before the first
-code cell. `make bump` calls it with the new version.
+It is the first code cell of a notebook: where one is there it is rewritten in place, where none is it is
+put before the first code cell. `make bump` calls it with the new version.
 """
 import json, re, sys
 from configparser import ConfigParser
@@ -20,15 +20,18 @@ def install_source(root=ROOT):
     "What the cell says in this version."
     cfg = ConfigParser(delimiters=['='], interpolation=None)
     cfg.read(root/'settings.ini', encoding='utf-8')
-    version = re.search(r'^__version__ = "(.+)"', (root/'lesson8/__init__.py').read_text(encoding='utf-8'), re.M)[1]
+    version = re.search(r'^__version__ = "(.+)"', (root/'lesson8/__init__.py').read_text(encoding='utf-8'),
+                        re.M)[1]
     return CELL.format(version=version, **{k: cfg['DEFAULT'][k] for k in ('user', 'repo')})
 
 
-def is_install(cell): return cell['cell_type'] == 'code' and "'google.colab' in sys.modules" in ''.join(cell['source'])
+def is_install(cell):
+    return cell['cell_type'] == 'code' and "'google.colab' in sys.modules" in ''.join(cell['source'])
 
 
 def set_install(nb, source):
-    "Put the install cell into the notebook `nb`, a dict; other cells, and what it says beside its source, stay as they are."
+    """Put the install cell into the notebook `nb`, a dict; other cells, and what it says beside its
+    source, stay as they are."""
     code = next((i for i, c in enumerate(nb['cells']) if c['cell_type'] == 'code'), len(nb['cells']))
     if not (code < len(nb['cells']) and is_install(nb['cells'][code])):
         old = [c for c in nb['cells'] if is_install(c)]  # one that stands too late

@@ -1,11 +1,13 @@
-"""Merge driver of git for notebooks: merges them cell by cell, so that what comes out is a notebook in any case.
+"""Merge driver of git for notebooks: merges them cell by cell, so that what comes out is a notebook in any
+case.
 
     python tools/merge_notebooks.py BASE OURS THEIRS [PATH]     writes OURS; exit status 1 if there are conflicts
 
-Two branches that ran the same notebook have other times and pictures in it, which line by line would be a conflict each.
-Here cells are merged by their sources; outputs come along from the side whose source was taken, ours where both are the same.
-What both sides changed stands twice, between cells `<<<<<<<`, `=======` and `>>>>>>>`: open the notebook, keep what is right,
-delete these cells, and run `make refresh` on it. Standard library only, as git may call it with any Python.
+Two branches that ran the same notebook have other times and pictures in it, which line by line would be a
+conflict each. Here cells are merged by their sources; outputs come along from the side whose source was
+taken, ours where both are the same. What both sides changed stands twice, between cells `<<<<<<<`,
+`=======` and `>>>>>>>`: open the notebook, keep what is right, delete these cells, and run `make refresh`
+on it. Standard library only, as git may call it with any Python.
 """
 import json, subprocess, sys, tempfile
 from pathlib import Path
@@ -19,15 +21,20 @@ def source(cell): return ''.join(cell['source'])
 def keys(nb):
     "The cells of a notebook by their ids; one without an id, or with one used before, gets a key of its own."
     found = {}
-    for i, c in enumerate(nb['cells']): found[c['id'] if c.get('id', None) and c['id'] not in found else f'cell {i}'] = c
+    for i, c in enumerate(nb['cells']):
+        found[c['id'] if c.get('id') and c['id'] not in found else f'cell {i}'] = c
     return found
 
 
 def skeleton(cells):
-    "A text with one line for each cell's source, fenced by lines of its id, so that changes in neighbouring cells do not collide."
-    def line(key, cell): return json.dumps([key, cell['cell_type'], cell.get('metadata', {}), source(cell)], sort_keys=True)
-    fence = '{}\n'
-    return ''.join(f'{fence.format(json.dumps(k))*2}{line(k, c)}\n{fence.format(json.dumps(k))*2}' for k, c in cells.items())
+    """A text with one line for each cell's source, fenced by lines of its id, so that changes in
+    neighbouring cells do not collide."""
+    def line(key, cell):
+        return json.dumps([key, cell['cell_type'], cell.get('metadata', {}), source(cell)], sort_keys=True)
+    def fenced(key, cell):
+        fence = f'{json.dumps(key)}\n'*2
+        return f'{fence}{line(key, cell)}\n{fence}'
+    return ''.join(fenced(k, c) for k, c in cells.items())
 
 
 def merge_text(base, ours, theirs):
@@ -42,7 +49,8 @@ def merge_text(base, ours, theirs):
 
 
 def merge_source(base, ours, theirs):
-    "The source of a cell that both sides changed, where the changes are in different lines; None where they collide."
+    """The source of a cell that both sides changed, where the changes are in different lines; None where
+    they collide."""
     text, conflict = merge_text(*(s + '\n' for s in (base, ours, theirs)))
     return None if conflict else text[:-1]
 
@@ -54,10 +62,12 @@ def merge(base, ours, theirs):
     "The merged notebook, and how many conflicts it has."
     olds, mine, yours = map(keys, (base, ours, theirs))
     mended = {}
-    for k in mine.keys() & yours.keys() & olds.keys():  # cells that all three have: merged within, where that can be
+    # cells that all three have: merged within, where that can be
+    for k in mine.keys() & yours.keys() & olds.keys():
         o, m, y = (source(c[k]) for c in (olds, mine, yours))
         if len({o, m, y}) == 3 and (both := merge_source(o, m, y)) is not None: mended[k] = both
-    def with_mended(cells): return {k: {**c, 'source': mended[k]} if k in mended else c for k, c in cells.items()}
+    def with_mended(cells):
+        return {k: {**c, 'source': mended[k]} if k in mended else c for k, c in cells.items()}
     mine, yours = with_mended(mine), with_mended(yours)
     text, _ = merge_text(*map(skeleton, (olds, mine, yours)))
     cells, conflicts, side = [], 0, None
@@ -85,7 +95,8 @@ def main(base, ours, theirs, path=''):
     try: nb, conflicts = merge(*map(read, (base, ours, theirs)))
     except (ValueError, KeyError, TypeError, RuntimeError):  # one of them is no notebook: as any other text
         return subprocess.run(['git', 'merge-file', ours, base, theirs]).returncode
-    Path(ours).write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8', newline='\n')
+    Path(ours).write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n',
+                          encoding='utf-8', newline='\n')
     if conflicts: print(f'{path}: {conflicts} conflicts, marked by cells of their own', file=sys.stderr)
     return int(conflicts > 0)
 

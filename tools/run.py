@@ -84,14 +84,16 @@ def overprint(text):
 
 
 def joined(outputs):
-    "Outputs with one piece a stream between two of another kind, as a terminal shows it: how streams are cut and mixed is chance."
+    """Outputs with one piece a stream between two of another kind, as a terminal shows it: how streams are
+    cut and mixed is chance."""
     found = []
     for is_stream, group in itertools.groupby(outputs, lambda o: o.output_type == 'stream'):
         if not is_stream: found += group; continue
         said = {}
         for o in group: said.setdefault(o.name, []).append(o.text)
         for name in sorted(said, reverse=True):  # stdout before stderr
-            if (text := overprint(''.join(said[name]))).strip(): found.append(nbformat.v4.new_output('stream', name=name, text=text))
+            if (text := overprint(''.join(said[name]))).strip():
+                found.append(nbformat.v4.new_output('stream', name=name, text=text))
     return found
 
 
@@ -100,7 +102,8 @@ STYLER = re.compile(r'T_[0-9a-f]{5}(?![0-9a-f])')  # how pandas names a styled t
 
 
 def settle(cell):
-    "Take from a cell's outputs what differs between two runs and says nothing: addresses, names of styled tables, cut streams, bars."
+    """Take from a cell's outputs what differs between two runs and says nothing: addresses, names of
+    styled tables, cut streams, bars."""
     cell.outputs = joined(o for o in cell.outputs if not is_empty(o))
     tables = {}
     def named(m): return tables.setdefault(m[0], f'T_{cell.id}_{len(tables)}')

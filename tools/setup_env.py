@@ -3,9 +3,9 @@
     python tools/setup_env.py          what the notebooks, the tests and JupyterLab need
     python tools/setup_env.py bench    also the peers that bench/ measures
 
-The Makefile calls it through setup_env.sh, which finds a Python to begin with; `python -m lesson8` calls it where the running
-Python lacks something. PYTHON=/path/to/python chooses the interpreter of a new .venv. It imports the standard library alone,
-as it runs before anything is installed.
+The Makefile calls it through setup_env.sh, which finds a Python to begin with; `python -m lesson8` calls
+it where the running Python lacks something. PYTHON=/path/to/python chooses the interpreter of a new .venv.
+It imports the standard library alone, as it runs before anything is installed.
 """
 import hashlib, os, re, shlex, shutil, subprocess, sys
 from configparser import ConfigParser
@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT/'.venv'
 COST = 'about 6.5 GB on disk and 5 to 20 minutes'  # nbs/index.ipynb says the same words; a test compares them
-KEYS = 'requirements', 'course_requirements', 'lab_requirements', 'dev_requirements'  # of settings.ini: what requirements/course.txt locks
+# of settings.ini: what requirements/course.txt locks
+KEYS = 'requirements', 'course_requirements', 'lab_requirements', 'dev_requirements'
 OLDEST = 3, 11
 
 
@@ -30,9 +31,11 @@ def works(python, *args):
 
 
 def usable():
-    "Whether .venv runs and was made in this folder: its scripts hold the folder's name, so one that was moved or copied is made anew."
+    """Whether .venv runs and was made in this folder: its scripts hold the folder's name, so one that was
+    moved or copied is made anew."""
     activate = venv_python().with_name('activate.bat' if os.name == 'nt' else 'activate')
-    return works(venv_python()) and activate.is_file() and str(VENV) in activate.read_text(encoding='utf-8', errors='replace')
+    if not works(venv_python()) or not activate.is_file(): return False
+    return str(VENV) in activate.read_text(encoding='utf-8', errors='replace')
 
 
 def requirements(keys=KEYS):
@@ -71,14 +74,16 @@ def state(name):
 def ready(name): return stamp(name).is_file() and stamp(name).read_text() == state(name)
 
 
-def run(*command, **env): subprocess.run([str(c) for c in command], cwd=ROOT, check=True, env={**os.environ, **env})
+def run(*command, **env):
+    subprocess.run([str(c) for c in command], cwd=ROOT, check=True, env={**os.environ, **env})
 
 
 def make():
     "A new, empty .venv."
     chosen = os.environ.get('PYTHON') or sys.executable
     if not works(chosen):
-        raise SystemExit(f"{chosen} does not run or is older than Python {'.'.join(map(str, OLDEST))}, which lesson8 needs.")
+        oldest = '.'.join(map(str, OLDEST))
+        raise SystemExit(f'{chosen} does not run or is older than Python {oldest}, which lesson8 needs.')
     # The interpreter under a virtual environment, which may be the very one that goes now.
     base = 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
     python = subprocess.run([chosen, '-c', base], capture_output=True, text=True, check=True).stdout.strip()
@@ -88,12 +93,13 @@ def make():
     try: run(python, '-m', 'venv', VENV)
     except subprocess.CalledProcessError:
         shutil.rmtree(VENV, ignore_errors=True)
-        raise SystemExit(f"'{python} -m venv' failed. On Debian and Ubuntu it needs the package python3-venv; elsewhere install uv "
-                         'and try again.') from None
+        raise SystemExit(f"'{python} -m venv' failed. On Debian and Ubuntu it needs the package python3-venv; "
+                         'elsewhere install uv and try again.') from None
 
 
 def install(*args, **env):
-    "Install into .venv without looking for more than is said; with uv where it is, as it is many times faster."
+    """Install into .venv without looking for more than is said; with uv where it is, as it is many times
+    faster."""
     quiet = [] if sys.stderr.isatty() else ['--quiet']
     tool = ['uv', 'pip', 'install', '--python', venv_python()] if shutil.which('uv') else \
         [venv_python(), '-m', 'pip', 'install', '--disable-pip-version-check']
@@ -101,17 +107,21 @@ def install(*args, **env):
 
 
 def merge_driver(python):
-    "How git is to merge notebooks, as .gitattributes asks; where this Python or the script is gone, as it merges any text."
+    """How git is to merge notebooks, as .gitattributes asks; where this Python or the script is gone, as
+    it merges any text."""
     script, python = 'tools/merge_notebooks.py', shlex.quote(Path(python).as_posix())
-    return f'if test -f {script} && test -x {python}; then {python} {script} %O %A %B %P; else git merge-file %A %O %B; fi'
+    ours = f'{python} {script} %O %A %B %P'
+    return f'if test -f {script} && test -x {python}; then {ours}; else git merge-file %A %O %B; fi'
 
 
 def set_merge_driver(python, root=ROOT):
-    "Tell git in this clone (and its worktrees) how to merge notebooks; silently nothing where there is no clone or no git."
+    """Tell git in this clone (and its worktrees) how to merge notebooks; silently nothing where there is
+    no clone or no git."""
     def git(*args): return subprocess.run(['git', 'config', *args], cwd=root, capture_output=True, text=True)
     if not (root/'.git').exists() or not shutil.which('git'): return
     for key, value in {'name': 'notebooks, cell by cell', 'driver': merge_driver(python)}.items():
-        if git('--get', f'merge.notebooks.{key}').stdout.strip() != value: git(f'merge.notebooks.{key}', value)
+        if git('--get', f'merge.notebooks.{key}').stdout.strip() != value:
+            git(f'merge.notebooks.{key}', value)
 
 
 def set_up(*more):
@@ -129,7 +139,8 @@ def set_up(*more):
 
 
 def python():
-    "A Python that has all that settings.ini asks for: the running one if it has, or else that of .venv, set up or brought up to date."
+    """A Python that has all that settings.ini asks for: the running one if it has, or else that of .venv,
+    set up or brought up to date."""
     if not lacking(requirements()): return Path(sys.executable)
     found = set_up()
     return Path(sys.executable) if Path(sys.prefix).resolve() == VENV else found
@@ -137,12 +148,13 @@ def python():
 
 def stopped(error):
     "What to say of a command that failed."
-    return (f'The set-up stopped at: {shlex.join(error.cmd)}\nWhy, it says above. Once that is mended, try again: '
-            'what is installed already stays.')
+    return (f'The set-up stopped at: {shlex.join(error.cmd)}\nWhy, it says above. Once that is mended, '
+            'try again: what is installed already stays.')
 
 
 def main():
-    if sys.version_info < OLDEST: raise SystemExit(f'This is Python {sys.version.split()[0]}; lesson8 needs 3.11 or newer.')
+    if sys.version_info < OLDEST:
+        raise SystemExit(f'This is Python {sys.version.split()[0]}; lesson8 needs 3.11 or newer.')
     if bad := [m for m in sys.argv[1:] if not re.fullmatch(r'\w+', m) or not lock(m).is_file()]:
         raise SystemExit(f'there is no lock {bad[0]!r} in requirements/')
     try: set_up(*sys.argv[1:])
