@@ -77,22 +77,23 @@ class _Walk:
     def named_parameters(
         self,
         prefix: str = '',  # put before each name, with a dot
+        recurse: bool = True,  # whether to go down into the children
         remove_duplicate: bool = True,  # a parameter used in several places comes once, under its first name
     ):  # yields (name, Parameter): own ones in order of assignment, then those of each child
         "Walk through the tree of modules and name every parameter, as `torch.nn.Module` does."
         seen = set()
-        for name, p in self._named(prefix + '.' if prefix else ''):
+        for name, p in self._named(prefix + '.' if prefix else '', recurse):
             if remove_duplicate and id(p) in seen: continue
             seen.add(id(p))
             yield name, p
 
-    def _named(self, prefix):
+    def _named(self, prefix, recurse):
         for name, p in self._parameters.items(): yield prefix + name, p
-        for name, m in self._modules.items(): yield from m._named(f'{prefix}{name}.')
+        for name, m in self._modules.items() if recurse else (): yield from m._named(f'{prefix}{name}.', True)
 
-    def parameters(self):
+    def parameters(self, recurse: bool = True):
         "Every `Parameter` of the tree, each once; an iterator, as in PyTorch."
-        return (p for _, p in self.named_parameters())
+        return (p for _, p in self.named_parameters(recurse=recurse))
 
     def children(self):
         "The modules assigned directly to this one, in that order."
@@ -128,13 +129,14 @@ class _State:
 
     def load_state_dict(
         self,
-        state: dict,  # name -> tensor, as `state_dict` gives it
+        state_dict: dict,  # name -> tensor, as the method `state_dict` gives it
     ):
-        "Copy `state` into the parameters; ValueError, and nothing is changed, unless names and shapes agree."
+        "Copy tensors into the parameters; ValueError, and nothing is changed, unless names and shapes agree."
         own = dict(self.named_parameters(remove_duplicate=False))
-        if errors := '; '.join(_misfits(own, state)): raise ValueError(f'cannot load this state: {errors}')
+        errors = '; '.join(_misfits(own, state_dict))
+        if errors: raise ValueError(f'cannot load this state: {errors}')
         with torch.no_grad():
-            for n, p in own.items(): p.copy_(state[n])
+            for n, p in own.items(): p.copy_(state_dict[n])
 
     def to(self, *args, **kwargs):
         "Move every parameter and its gradient in place, as `Tensor.to`; a dtype is for floating point only."
