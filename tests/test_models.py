@@ -1,4 +1,4 @@
-"What chapters 01, 02 and 05 promise of their models, and a notebook would tell too slowly: copies, ends of ranges, dropout, types."
+"What chapters 01, 02 and 05 promise of their models and do not show: copies, ends of ranges, dropout, types."
 import copy, inspect, io, pickle
 
 import numpy as np
@@ -38,7 +38,7 @@ class Tied(Module):
 
 @pytest.mark.parametrize('copied', COPIES)
 def test_copy_of_a_parameter(copied):
-    "As with nn.Parameter: a leaf of the same class, kind and values, in memory of its own, that learns by itself."
+    "As with nn.Parameter: a leaf of the same class and values, in memory of its own, that learns by itself."
     for requires_grad in (True, False):
         p = Parameter(torch.tensor([1., 2.]), requires_grad)
         q, theirs = copied(p), copied(nn.Parameter(torch.tensor([1., 2.]), requires_grad))
@@ -97,7 +97,8 @@ def test_std_is_given_by_name():
     "The third argument of nn.Embedding is another one, so a number in its place is refused."
     with pytest.raises(TypeError): Embedding(10, 3, 0)
     torch.manual_seed(0)
-    assert abs(Embedding(1000, 50).weight.std() - .01) < 1e-3 and abs(Embedding(1000, 50, std=2.).weight.std() - 2) < .1
+    assert abs(Embedding(1000, 50).weight.std() - .01) < 1e-3
+    assert abs(Embedding(1000, 50, std=2.).weight.std() - 2) < .1
     assert not Embedding(4, 2, std=0).weight.any()
     for bad in (-1., float('nan'), '1'):
         with pytest.raises(ValueError, match='std is'): Embedding(4, 2, std=bad)
@@ -113,13 +114,14 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
     assert emb_sz_rule(n) == emb_sz_rule(6)
     assert get_emb_sz({'day': range(6)}, {'day': d}) == [(6, 3)]
     models = [DotProduct(n, n, d), DotProductBias(n, n, d), CollabNN((n, d), (n, d), n_act=np.int64(4)),
-              CollabNN((n, d), (n, d), n_act=[np.int64(4)]), EmbeddingNN([(n, d), (n, d)], [np.int64(4)]).eval()]
+              CollabNN((n, d), (n, d), n_act=[np.int64(4)]),
+              EmbeddingNN([(n, d), (n, d)], [np.int64(4)]).eval()]
     for model in models: assert model(x).shape == (2,)
     for bad in (2.5, 0, True, '3', None):
-        for make in (create_params, lambda v: Embedding(v, 2), lambda v: Embedding(2, v), lambda v: Linear(v, 2),
-                     lambda v: Linear(2, v), lambda v: DotProduct(2, 2, v), emb_sz_rule,
+        for make in (create_params, lambda v: Embedding(v, 2), lambda v: Embedding(2, v),
+                     lambda v: Linear(v, 2), lambda v: Linear(2, v), lambda v: DotProduct(2, 2, v),
                      lambda v: CollabNN((2, 2), (2, 2), n_act=[v]), lambda v: EmbeddingNN([(2, 2)], [v]),
-                     lambda v: get_emb_sz({'day': range(6)}, {'day': v})):
+                     emb_sz_rule, lambda v: get_emb_sz({'day': range(6)}, {'day': v})):
             with pytest.raises(ValueError, match='whole number'): make(bad)
 
 
@@ -148,7 +150,7 @@ def test_a_score_makes_a_model():
 
 
 def test_models_of_ratings_share_one_base():
-    "`forward` and the check stand there once. The check has a name that no model of somebody else has by chance."
+    "`forward` and the check stand there once. The check's name is one that no other model has by chance."
     for model in (DotProduct, DotProductBias, CollabNN):
         assert issubclass(model, RatingModel) and model.forward is RatingModel.forward
         assert model.check_data is RatingModel.check_data and not hasattr(model, 'check')
@@ -176,32 +178,35 @@ def test_without_a_range_only_numbers_are_ratings():
 @pytest.mark.parametrize('make', [lambda r: Fixed(r), lambda r: DotProductBias(4, 6, y_range=r),
                                   lambda r: CollabNN((4, 2), (6, 2), r)], ids=['base', 'dot', 'net'])
 def test_ratings_on_the_ends_of_the_range(make):
-    "y_range=(0, 5) for ratings of 0 to 5 is an example in fastai's documentation. What lies outside by a hair is refused."
+    "y_range=(0, 5) for ratings up to 5 is fastai's own example. What lies outside by a hair is refused."
     make((0, 5)).check_data(PAIRS, torch.tensor([0., 2.5, 5.]))
     make((1, 5)).check_data(PAIRS, torch.tensor([1., 2.5, 5.]))
     for y in (-1e-3, 5.001):
-        with pytest.raises(ValueError, match='so give a wider one'): make((0, 5)).check_data(PAIRS, torch.tensor([1., y, 2.]))
+        with pytest.raises(ValueError, match='so give a wider one'):
+            make((0, 5)).check_data(PAIRS, torch.tensor([1., y, 2.]))
 
 
 def masks(model):
     "The probabilities of a net's dropout layers, in order, with what stands before each."
-    parts = list(model.layers)
-    return [(type(parts[k - 1]).__name__ if k else 'start', m.p) for k, m in enumerate(parts) if isinstance(m, nn.Dropout)]
+    before = ['start', *(type(m).__name__ for m in model.layers)]
+    return [(name, m.p) for name, m in zip(before, model.layers) if isinstance(m, nn.Dropout)]
 
 
 def test_dropout_is_where_it_was_asked_for():
     sizes = (30, 8), (40, 8)
     assert masks(CollabNN(*sizes, n_act=[9, 7])) == []
     assert masks(CollabNN(*sizes, n_act=[9, 7], ps=.3)) == [('ReLU', .3), ('ReLU', .3)]
-    assert masks(CollabNN(*sizes, n_act=[9, 7], ps=[.1, .2], embed_p=.4)) == [('start', .4), ('ReLU', .1), ('ReLU', .2)]
+    all_three = [('start', .4), ('ReLU', .1), ('ReLU', .2)]
+    assert masks(CollabNN(*sizes, n_act=[9, 7], ps=[.1, .2], embed_p=.4)) == all_three
     assert masks(CollabNN(*sizes, n_act=[9, 7], ps=[0., .2])) == [('ReLU', .2)]
     for wrong in ([.1], [.1, .2, .3]):
         with pytest.raises(ValueError, match='2 hidden layers'): CollabNN(*sizes, n_act=[9, 7], ps=wrong)
 
 
 @pytest.mark.parametrize('given', [dict(ps=.5), dict(embed_p=.5)], ids=['ps', 'embed_p'])
-@pytest.mark.parametrize('make', [lambda **o: CollabNN((30, 8), (40, 8), n_act=20, std=1., **o),
-                                  lambda **o: EmbeddingNN([(30, 8), (40, 8)], [20], use_bn=False, **o)], ids=['net', 'table'])
+@pytest.mark.parametrize('make', [
+    lambda **o: CollabNN((30, 8), (40, 8), n_act=20, std=1., **o),
+    lambda **o: EmbeddingNN([(30, 8), (40, 8)], [20], use_bn=False, **o)], ids=['net', 'table'])
 def test_dropout_acts_in_training_only(make, given):
     x = torch.stack([torch.arange(30), torch.arange(30)], 1)
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """A twin takes the arguments of its original: same names, same places, same defaults.
 
-Where it does not, the difference is listed here with its reason. A difference that is not listed fails, and so does one that is
-listed and no longer there. What twins compute is compared in the notebooks.
+Where it does not, the difference is listed here with its reason. A difference that is not listed fails, and
+so does one that is listed and no longer there. What twins compute is compared in the notebooks.
 """
 import importlib, inspect, pkgutil, re
 from typing import NamedTuple
@@ -10,15 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fastai.callback.schedule import Learner  # with `fit_one_cycle`, which this module adds
-from fastai.collab import EmbeddingDotBias, EmbeddingNN
+from fastai.collab import EmbeddingDotBias, EmbeddingNN, collab_learner
 from fastai.data.transforms import RandomSplitter
 from fastai.layers import AdaptiveConcatPool2d, sigmoid_range
-from fastai.tabular.model import TabularModel, emb_sz_rule, get_emb_sz
+from fastai.tabular.model import emb_sz_rule, get_emb_sz
 from sklearn.decomposition import PCA
 from torch import nn
 
 import lesson8
-from lesson8 import convolutions, data, deep_collab, embeddings, interpretation, parameters, pooling, steps, training
+from lesson8 import embeddings, training
 
 NONE = inspect.Parameter.empty
 PLACED = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -31,7 +31,7 @@ class Argument(NamedTuple):
 
 
 def arguments(f):
-    "name -> `Argument` of a function, of a class or of an operator of torch's own (which has a schema in place of a signature)."
+    "name -> `Argument` of a function, of a class, or of an operator of torch's (a schema is its signature)."
     if hasattr(f, '_schema'):
         found = [('input' if a.name == 'self' else a.name, None if a.kwarg_only else k, schema_default(a))
                  for k, a in enumerate(f._schema.arguments, 1)]
@@ -53,7 +53,7 @@ def schema_default(a):
 def said(default): return 'no default' if default is NONE else f'default {default!r}'
 
 
-def same(a, b): return type(a) is type(b) and a == b if isinstance(a, bool) or isinstance(b, bool) else a is b or a == b
+def same(a, b): return (type(a) is type(b) or bool not in (type(a), type(b))) and (a is b or a == b)
 
 
 def differences(ours, theirs):
@@ -86,7 +86,8 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
     'parameters.Module.train': (nn.Module.train, {}),
     'parameters.Module.eval': (nn.Module.eval, {}),
     'parameters.Module.to': (nn.Module.to, {}),
-    'parameters.Module.zero_grad': (nn.Module.zero_grad, {'set_to_none missing': 'no gradient is None, always'}),
+    'parameters.Module.zero_grad': (nn.Module.zero_grad, {
+        'set_to_none missing': 'a gradient that is forgotten is None, always'}),
     'parameters.Module.state_dict': (nn.Module.state_dict, {
         name + ' missing': UNUSED for name in ('destination', 'prefix', 'keep_vars')}),
     'parameters.Module.load_state_dict': (nn.Module.load_state_dict, {
@@ -98,13 +99,15 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
             'padding_idx', 'max_norm', 'norm_type', 'scale_grad_by_freq', 'sparse', '_weight', '_freeze')}}),
     'embeddings.sigmoid_range': (sigmoid_range, {}),
     'embeddings.DotProductBias': (EmbeddingDotBias, {
-        'n_users: place 1, not 2': ORDER, 'n_items: place 2, not 3': ORDER, 'n_factors: place 3, not 1': ORDER,
+        'n_users: place 1, not 2': ORDER, 'n_items: place 2, not 3': ORDER,
+        'n_factors: place 3, not 1': ORDER,
         'n_factors: default 50, not no default': "the default of fastai's `collab_learner`",
-        'y_range: default (0, 5.5), not default None': 'ratings of one to five stars are the case of the course'}),
+        'y_range: default (0, 5.5), not default None': 'the course is about ratings of one to five stars'}),
     'deep_collab.emb_sz_rule': (emb_sz_rule, {}),
     'deep_collab.get_emb_sz': (get_emb_sz, {}),
     'deep_collab.EmbeddingNN': (EmbeddingNN, {
-        **{f'{name}: place {k}, not None': NAMED for k, name in enumerate(('ps', 'embed_p', 'y_range', 'use_bn'), 3)},
+        'ps: place 3, not None': NAMED, 'embed_p: place 4, not None': NAMED,
+        'y_range: place 5, not None': NAMED, 'use_bn: place 6, not None': NAMED,
         **{name + ' missing': BLOCKS for name in ('bn_final', 'bn_cont', 'act_cls', 'lin_first')}}),
     'convolutions.unfold': (F.unfold, {}),
     'convolutions.conv2d': (torch.ops.aten.conv2d.default, {}),
@@ -116,16 +119,18 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
     'interpretation.PCA': (PCA, {
         'copy missing': 'a tensor that is passed is never written to', 'whiten missing': UNUSED,
         **{name + ' missing': SOLVER for name in (
-            'svd_solver', 'tol', 'iterated_power', 'n_oversamples', 'power_iteration_normalizer', 'random_state')}}),
+            'svd_solver', 'tol', 'iterated_power', 'n_oversamples', 'power_iteration_normalizer',
+            'random_state')}}),
     'interpretation.PCA.fit': (PCA.fit, {}),
     'interpretation.PCA.transform': (PCA.transform, {}),
     'interpretation.PCA.fit_transform': (PCA.fit_transform, {}),
     'interpretation.PCA.inverse_transform': (PCA.inverse_transform, {}),
     'steps.AdamW': (torch.optim.AdamW, {
-        **{name + ' missing': 'one way to step, the fused one' for name in ('foreach', 'capturable', 'fused')},
+        **{name + ' missing': 'there is one way to step, the fused one' for name in (
+            'foreach', 'capturable', 'fused')},
         **{name + ' missing': UNUSED for name in ('amsgrad', 'maximize', 'differentiable')}}),
     'training.one_cycle': (Learner.fit_one_cycle, {
-        'lr new': "the schedule of one group, where fastai's `lr_max` may be a slice over several",
+        'lr new': "for one group of weights, where fastai's `lr_max` may be a slice over several",
         'lr_max missing': 'see `lr`',
         'steps new': 'a list of values for each step is made, nothing is trained',
         'n_epoch missing': 'see `steps`',
@@ -133,7 +138,7 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
         'div: place 4, not 3': 'see `pct_start`',
         'div_final: place 5, not 4': 'see `pct_start`',
         'moms: place 6, not 7': 'see `wd`',
-        'moms: default (0.95, 0.85, 0.95), not default None': "None means the Learner's there, which are these",
+        'moms: default (0.95, 0.85, 0.95), not default None': "None means the Learner's, which are these",
         **{name + ' missing': 'it belongs to `fit`' for name in ('wd', 'cbs', 'reset_opt', 'start_epoch')}}),
     'data.random_split': (RandomSplitter, {
         'n new': 'indices are made at once, where fastai makes a function of the items',
@@ -155,15 +160,16 @@ def test_takes_the_arguments_of_its_original(path):
     theirs, listed = TWINS[path]
     found = set(differences(lookup(path), theirs))
     assert all(listed.values()), 'every difference has its reason'
-    assert found - listed.keys() == set(), 'not listed above: give the twin the argument of its original, or a reason'
+    assert found - listed.keys() == set(), 'not listed: take the argument of the original, or give a reason'
     assert listed.keys() - found == set(), 'listed above, and no longer there'
 
 
 def test_every_twin_is_compared():
     "Whatever calls itself a twin stands in the list."
-    said = {f'{m.name}.{name}' for m in pkgutil.iter_modules(lesson8.__path__) if not m.name.startswith('_')
-            for module in [importlib.import_module(f'lesson8.{m.name}')] for name in getattr(module, '__all__', ())
-            if re.search(r'\bTwin of\b', inspect.getdoc(getattr(module, name)) or '')}
+    modules = [m.name for m in pkgutil.iter_modules(lesson8.__path__) if not m.name.startswith('_')]
+    exported = [f'{m}.{name}' for m in modules
+                for name in getattr(importlib.import_module(f'lesson8.{m}'), '__all__', ())]
+    said = {path for path in exported if re.search(r'\bTwin of\b', inspect.getdoc(lookup(path)) or '')}
     listed = {'.'.join(path.split('.')[:2]) for path in TWINS}
     assert said and said <= listed
 
@@ -173,8 +179,8 @@ def test_differences_are_found():
     def theirs(a, b, c=1, d=True, *, e=0): ...
     def ours(b, a, c=2, d=1, e=0, f=None): ...
     assert set(differences(ours, theirs)) == {
-        'a: place 2, not 1', 'b: place 1, not 2', 'c: default 2, not default 1', 'd: default 1, not default True',
-        'e: place 5, not None', 'f new'}
+        'a: place 2, not 1', 'b: place 1, not 2', 'c: default 2, not default 1',
+        'd: default 1, not default True', 'e: place 5, not None', 'f new'}
     assert set(differences(theirs, ours)) - set(differences(ours, theirs)) >= {'f missing'}
     assert set(differences(ours, ours)) == set()
 
@@ -188,7 +194,6 @@ def test_schemas_are_read():
 
 def test_defaults_that_fastai_takes_from_elsewhere():
     "None there stands for these."
-    assert inspect.signature(Learner.__init__).parameters['moms'].default == training.one_cycle.__defaults__[-1]
-    from fastai.collab import collab_learner
-    assert inspect.signature(collab_learner).parameters['n_factors'].default == embeddings.DotProductBias.__init__.__defaults__[0]
-    assert arguments(TabularModel)['ps'].default is None
+    assert arguments(Learner)['moms'].default == arguments(training.one_cycle)['moms'].default
+    ours, theirs = arguments(embeddings.DotProductBias), arguments(collab_learner)
+    assert ours['n_factors'].default == theirs['n_factors'].default
