@@ -36,9 +36,7 @@ class Parameter(Tensor):
 
     def __repr__(self): return f'Parameter of shape {tuple(self.shape)}:\n{self.data}'
 
-    def __deepcopy__(self, memo):  # `memo` knows what was copied already: a shared parameter stays one
-        if id(self) not in memo: memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
-        return memo[id(self)]
+    def __deepcopy__(self, memo): return type(self)(self.data.clone(), self.requires_grad)
 
     def __reduce_ex__(self, protocol): return type(self), (self.data, self.requires_grad)  # for pickle
 

@@ -87,6 +87,19 @@ def test_own_parameters_only():
     assert [n for n, _ in model.named_parameters('m', False)] == ['m.scale', 'm.fixed']
 
 
+def test_moved_and_forgotten_as_in_torch():
+    "A change of type is for floating point only and takes the gradient along; zero_grad leaves none."
+    ours, theirs = Tied(), nn.Module()
+    theirs.scale, theirs.fixed = nn.Parameter(torch.ones(3)), nn.Parameter(torch.arange(3), requires_grad=False)
+    for m in (ours, theirs):
+        m.scale.square().sum().backward()
+        m.to(torch.float64)
+        assert m.scale.dtype == m.scale.grad.dtype == torch.float64 and m.fixed.dtype == torch.int64
+        assert m.scale.grad.tolist() == [2., 2., 2.]
+        m.zero_grad()
+        assert m.scale.grad is None
+
+
 def test_table_says_what_is_trained():
     for model in (Linear(3, 2), nn.Linear(3, 2)):
         model.bias.requires_grad_(False)
