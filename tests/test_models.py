@@ -155,6 +155,7 @@ def test_a_score_makes_a_model():
     assert Fixed(None)(PAIRS).tolist() == [-5., 0., 3.]
     torch.testing.assert_close(Fixed((1, 3))(PAIRS), sigmoid_range(torch.tensor([-5., 0., 3.]), 1, 3))
     Fixed().check_data(PAIRS, torch.tensor([1., 2., 3.]))
+    assert RatingModel(Embedding(4, 1), Embedding(6, 1)).y_range == CollabNN((4, 1), (6, 1)).y_range == (0, 5.5)
     for x, hint in ((PAIRS[:, 0], 'expected'), (PAIRS[None], 'expected'), (PAIRS.repeat(1, 2), 'expected')):
         with pytest.raises(ValueError, match=hint): Fixed()(x)
         with pytest.raises(ValueError, match=hint): Fixed().check_data(x)
