@@ -19,7 +19,7 @@ def check_whole(
     least: int = 1,  # the smallest number allowed
     most: int | None = None,  # the largest one; None: no limit
 ) -> int:  # the value as a Python int
-    "A whole number from `least` to `most`, also NumPy's or PyTorch's; ValueError for anything else, True included."
+    "A whole number from `least` to `most`, also NumPy's or PyTorch's; ValueError for others, even True."
     try: n = None if isinstance(value, bool) else operator.index(value)
     except TypeError: n = None
     if n is not None and least <= n and (most is None or n <= most): return n
