@@ -8,15 +8,19 @@ Docs: https://lesson8-course.github.io/lesson8/interpretation.html.md"""
 __all__ = ['Effects', 'main_effects', 'PCA', 'similarity', 'nearest']
 
 # %% ../nbs/04_interpretation.ipynb #9a76f1fc
-from difflib import get_close_matches
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# %% ../nbs/04_interpretation.ipynb #6fd51182
+from .checks import check_choice, check_finite, check_shape, check_whole
+
 # %% ../nbs/04_interpretation.ipynb #a047b31a
 class Effects(NamedTuple):
-    "The score of a `DotProductBias`, taken apart by `main_effects`: level + user[u] + item[i] + user_factors[u] · item_factors[i]."
+    """The score of a `DotProductBias`, taken apart by `main_effects`.
+
+    It is level + user[u] + item[i] + user_factors[u] · item_factors[i]."""
     level: Tensor  # one number, the mean score of all pairs
     user: Tensor  # (n_users,) a person's mean score over all films, minus the level; mean 0
     item: Tensor  # (n_items,) a film's mean score over all people, minus the level; mean 0
@@ -28,8 +32,9 @@ class Effects(NamedTuple):
 def main_effects(
     model: nn.Module,  # `DotProductBias`, or any model with its four embeddings
 ) -> Effects:  # (level, user, item, user_factors, item_factors), without gradients
-    "Split the score before the sigmoid into level, persons, films and taste, so that no part hides in another. Same predictions."
-    P, Q, bu, bi = (e.weight.detach() for e in (model.user_factors, model.item_factors, model.user_bias, model.item_bias))
+    "Split the score before the sigmoid into level, persons, films and taste, without changing a prediction."
+    tables = (model.user_factors, model.item_factors, model.user_bias, model.item_bias)
+    P, Q, bu, bi = (e.weight.detach() for e in tables)
     user, item = P @ Q.mean(0) + bu[:, 0], Q @ P.mean(0) + bi[:, 0]
     level = user.mean() + item.mean() - P.mean(0) @ Q.mean(0)
     return Effects(level, user - user.mean(), item - item.mean(), P - P.mean(0), Q - Q.mean(0))
@@ -39,17 +44,13 @@ def _table(X):
     "X as a floating-point tensor with two axes and no missing values."
     X = torch.as_tensor(X)
     X = X.detach() if X.is_floating_point() else X.float()
-    if X.ndim != 2: raise ValueError(f'a table of shape {tuple(X.shape)}: expected two axes, (rows, columns)')
-    if n := int((~X.isfinite()).sum()): raise ValueError(f'{n} of {X.numel()} values are missing or infinite; leave those rows out')
-    return X
+    return check_finite('X', check_shape('X', X, 'rows', 'columns'))
 
 # %% ../nbs/04_interpretation.ipynb #a3b5be14
 def _n_components(k, X):
     "How many directions to keep of this table; ValueError if it has not so many."
-    (n, d), most = X.shape, min(X.shape)
-    if n < 2: raise ValueError(f'{n} row: differences between rows need at least 2')
-    if k is not None and k > most: raise ValueError(f'n_components is {k}, but a table of {n} rows and {d} columns has only {most}')
-    return most if k is None else k
+    check_whole('number of rows', len(X), least=2)
+    return min(X.shape) if k is None else check_whole('n_components', k, most=min(X.shape))
 
 def _directions(centred):
     "Singular values and right singular vectors; in each vector the entry of largest size is positive."
@@ -58,29 +59,25 @@ def _directions(centred):
 
 def _like_fitted(pca, X, axis):
     "X as a table of the fitted kind; ValueError if nothing was fitted or the number of columns is another."
-    if not hasattr(pca, 'components_'): raise ValueError('this PCA has no directions yet: call fit or fit_transform first')
-    X, d = _table(X), pca.components_.shape[axis]
-    if X.shape[1] != d: raise ValueError(f'{X.shape[1]} columns: this PCA was fitted for {d}')
-    return X.to(pca.mean_)
+    if not hasattr(pca, 'components_'):
+        raise ValueError('this PCA has no directions yet: call fit or fit_transform first')
+    return check_shape('X', _table(X), 'rows', pca.components_.shape[axis], hint='as fitted').to(pca.mean_)
 
 # %% ../nbs/04_interpretation.ipynb #b949d2fe
 class PCA:
-    """Principal component analysis by singular value decomposition. Twin of `sklearn.decomposition.PCA`, for tensors.
+    """Principal component analysis by singular value decomposition. Twin of scikit-learn's, for tensors.
 
-    Signs: in each row of `components_` the entry of largest size is positive. `fit` sets `components_` (k, d), `explained_variance_`,
-    `explained_variance_ratio_` and `singular_values_` (k,), `mean_` (d,), `n_components_`. Pearson 1901, doi 10.1080/14786440109462720."""
+    In each row of `components_` (k, d) the entry of largest size is positive. `fit` sets `mean_` (d,) as well,
+    `explained_variance_`, `explained_variance_ratio_`, `singular_values_` (k,) and `n_components_`."""
     def __init__(self,
         n_components: int | None = None,  # number k of directions to keep; None: all there are, min(n, d)
-    ):
-        if n_components is not None and (not isinstance(n_components, int) or n_components < 1):
-            raise ValueError(f'n_components is {n_components!r}: give a whole number of 1 or more, or None for all')
-        self.n_components = n_components
+    ): self.n_components = None if n_components is None else check_whole('n_components', n_components)
 
     def fit(self,
         X: Tensor,  # (n, d), n >= 2, tensor or array
         y=None,  # not used; there so that it fits where scikit-learn's does
     ):  # self
-        "Find the directions. ValueError for a table with one row, with missing values, or smaller than `n_components`."
+        "Find the directions. ValueError for one row, missing values, or too few directions."
         X = _table(X)
         self.mean_, k = X.mean(0), _n_components(self.n_components, X)
         S, Vt = _directions(X - self.mean_)
@@ -90,13 +87,11 @@ class PCA:
         return self
 
     def transform(self, X: Tensor) -> Tensor:
-        "Where each row of X (m, d) lies along the directions: (m, k). ValueError before `fit` or for another number of columns."
+        "Where each row of X (m, d) lies along the directions: (m, k)."
         return (_like_fitted(self, X, 1) - self.mean_) @ self.components_.T
-
     def fit_transform(self, X: Tensor, y=None) -> Tensor: return self.fit(X).transform(X)
-
     def inverse_transform(self, X: Tensor) -> Tensor:
-        "From places along the directions (m, k) back to columns (m, d); what lay along other directions is lost."
+        "From places along the directions (m, k) back to columns (m, d); what lay along others is lost."
         return _like_fitted(self, X, 0) @ self.components_ + self.mean_
 
 # %% ../nbs/04_interpretation.ipynb #d30245ff
@@ -105,12 +100,11 @@ def similarity(
     b: Tensor | None = None,  # (m, d) vectors; None: those of `a`
     kind: str = 'cosine',  # 'cosine', 'dot' or 'euclid'
 ) -> Tensor:  # (n, m), larger is more alike
-    "How alike each row of `a` is to each row of `b`: cosine of their angle, dot product, or minus their distance."
+    "How alike each row of `a` is to each of `b`: cosine of the angle, dot product, or minus the distance."
+    check_choice('kind', kind, ('cosine', 'dot', 'euclid'))
     b = a if b is None else b
-    if kind == 'cosine': return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
-    if kind == 'dot': return a @ b.T
     if kind == 'euclid': return -torch.cdist(a, b)
-    raise ValueError(f"kind is {kind!r}: choose 'cosine', 'dot' or 'euclid'")
+    return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T if kind == 'cosine' else a @ b.T
 
 # %% ../nbs/04_interpretation.ipynb #17d0053c
 def nearest(
@@ -119,9 +113,8 @@ def nearest(
     n: int = 5,  # how many, at most m-1
     kind: str = 'cosine',  # as in `similarity`
 ) -> tuple:  # (rows, similarities), both (n,), most alike first
-    "The rows most alike to one row, itself left out. ValueError for a row that does not exist or more neighbours than there are."
-    if not 0 <= row < len(vectors): raise ValueError(f'row {row} does not exist: there are rows 0 to {len(vectors) - 1}')
-    if not 1 <= n < len(vectors): raise ValueError(f'n is {n}: {len(vectors)} rows have 1 to {len(vectors) - 1} neighbours')
+    "The rows most alike to one row, itself left out. ValueError for a row or an n that there isn't."
+    row, n = check_whole('row', row, 0, len(vectors) - 1), check_whole('n', n, 1, len(vectors) - 1)
     alike = similarity(vectors[row:row + 1], vectors, kind)[0]
     alike[row] = -torch.inf
     values, found = alike.topk(n)
