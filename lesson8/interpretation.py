@@ -67,7 +67,7 @@ def _like_fitted(pca, X, axis):
 class PCA:
     """Principal component analysis by singular value decomposition. Twin of scikit-learn's, for tensors.
 
-    In each row of `components_` (k, d) the entry of largest size is positive. `fit` sets `mean_` (d,) as well,
+    In each row of `components_` (k, d) the entry of largest size is positive. `fit` also sets `mean_` (d,),
     `explained_variance_`, `explained_variance_ratio_`, `singular_values_` (k,) and `n_components_`."""
     def __init__(self,
         n_components: int | None = None,  # number k of directions to keep; None: all there are, min(n, d)
