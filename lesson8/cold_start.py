@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/04b_cold_start.ipynb #b4de8017
+from .checks import check_choice, check_lengths, check_number, check_shape, check_whole
 from .embeddings import sigmoid_range
-from .interpretation import find_item
+from .vocab import find_item
 
 # %% ../nbs/04b_cold_start.ipynb #07373226
 class Side(NamedTuple):
@@ -31,8 +32,9 @@ def side_of(
     side: str = 'user',  # 'user' for new people, 'item' for new films
 ) -> Side:  # (own, other, offset, y_range), without gradients
     "A trained model as seen by somebody new; ValueError for a side that there is not."
-    if side not in ('user', 'item'): raise ValueError(f"side is {side!r}: choose 'user' for new people or 'item' for new items")
-    P, Q, bu, bi = (e.weight.detach() for e in (model.user_factors, model.item_factors, model.user_bias, model.item_bias))
+    check_choice('side', side, ('user', 'item'))
+    tables = (model.user_factors, model.item_factors, model.user_bias, model.item_bias)
+    P, Q, bu, bi = (e.weight.detach() for e in tables)
     if side == 'item': P, Q, bu, bi = Q, P, bi, bu
     return Side(torch.cat([P, bu], 1), torch.cat([Q, torch.ones_like(bi)], 1), bi[:, 0], model.y_range)
 
@@ -62,10 +64,11 @@ def fold_in(
     start: Tensor,  # (d+1,) or (..., d+1) the guess to stay close to
     strength: float = 8.,  # what leaving it costs (lambda), above 0
 ) -> Tensor:  # (..., d+1) factors and bias
-    "Vectors of newcomers from a few ratings: ridge regression around a guess, with the sigmoid's tangent there. ValueError for bad input."
-    if not strength > 0: raise ValueError(f'strength is {strength}: give a number above 0; the larger, the closer to the start')
-    if rows.shape != ratings.shape:
-        raise ValueError(f'rows of shape {tuple(rows.shape)} but ratings of shape {tuple(ratings.shape)}: each row needs its rating')
+    """Vectors of newcomers from a few ratings: ridge regression around a guess, with the tangent there.
+
+    ValueError for a strength of 0 or less and for ratings that are not one for each row."""
+    check_number('strength', strength, above=0)
+    check_shape('ratings', ratings, *rows.shape, hint='one for each row')
     start = start.expand(*rows.shape[:-1], side.other.shape[1])
     now, J = _tangent(side, start, rows)
     gram = J @ J.mT + strength*torch.eye(rows.shape[-1], dtype=J.dtype, device=J.device)
@@ -78,13 +81,13 @@ def metadata_map(
     weights: Tensor,  # (n,) how much each counts, 0 or more
     strength: float = 10.,  # ridge penalty on the coefficients, not on the mean
 ) -> tuple:  # (coefficients (f, d+1), intercept (d+1,)): features @ coefficients + intercept is the guess
-    "Weighted ridge regression from metadata to vectors. ValueError for shapes that do not fit."
-    if not len(features) == len(vectors) == len(weights):
-        raise ValueError(f'{len(features)} rows of features, {len(vectors)} vectors, {len(weights)} weights: each one needs all three')
+    "Weighted ridge regression from metadata to vectors. ValueError for lengths that differ."
+    check_lengths(features=features, vectors=vectors, weights=weights)
     share = (weights/weights.sum())[:, None]
     mean_f, mean_v = (share*features).sum(0), (share*vectors).sum(0)
     A, B = (features - mean_f)*weights[:, None], vectors - mean_v
-    coef = torch.linalg.solve(A.T @ (features - mean_f) + strength*torch.eye(features.shape[1], dtype=A.dtype), A.T @ B)
+    penalty = strength*torch.eye(features.shape[1], dtype=A.dtype, device=A.device)
+    coef = torch.linalg.solve(A.T @ (features - mean_f) + penalty, A.T @ B)
     return coef, mean_v - mean_f @ coef
 
 # %% ../nbs/04b_cold_start.ipynb #940bab0b
@@ -95,13 +98,14 @@ def choose_questions(
     n: int = 20,  # how many questions, at most m
     noise: float = .8,  # variance of a rating around the prediction, in squared stars
 ) -> Tensor:  # (n,) rows on the other side, the best first
-    """Which rows to ask newcomers about: greedy choice of what leaves least variance in the predictions of all ratings.
+    """Which rows to ask newcomers about: greedy choice of what leaves least variance in all predictions.
 
-    A-optimal design, made greedy; for recommenders see Anava et al. 2015, doi 10.1145/2736277.2741109. ValueError for more
-    questions than rows."""
-    if not 1 <= n <= len(side.other): raise ValueError(f'n is {n}: there are {len(side.other)} rows to ask about')
+    A-optimal design, made greedy; for recommenders see Anava et al. 2015, doi 10.1145/2736277.2741109.
+    ValueError for more questions than rows and for a share of another length."""
+    n = check_whole('n', n, most=len(side.other))
+    check_lengths(share=share, rows=side.other)
     _, J = _tangent(side, start, torch.arange(len(side.other)))
-    C, goal, order = torch.cov(side.own.T), (J*share[:, None]).T @ J/share.sum(), []
+    C, goal, order = torch.cov(side.own.T), (J*share[:, None]).T @ J, []
     for _ in range(n):
         CJ = J @ C
         var = (CJ*J).sum(1)  # of each prediction
@@ -123,16 +127,18 @@ def recommend(
 ):  # DataFrame with the columns item, title, stars (predicted), best first
     """Recommendations for somebody the model has never seen, from a few ratings, without training.
 
-    KeyError for a title that is not there, with near ones, or that stands there twice (give its item id then); ValueError for stars
-    out of the model's range or a film rated twice."""
-    low, high = model.y_range or (-torch.inf, torch.inf)
-    for title, stars in ratings.items():
-        if not low < stars < high: raise ValueError(f'{stars} stars for {title!r}: this model knows ratings between {low} and {high}')
+    KeyError for a title that is not there, with near ones, or that stands there twice (give its item id
+    then); ValueError for stars out of the model's range or a film rated twice."""
+    n, (low, high) = check_whole('n', n), model.y_range or (None, None)
+    for title, stars in ratings.items(): check_number(f'the rating of {title!r}', stars, least=low, most=high)
     ids = [find_item(title, items) for title in ratings]
-    if len(set(ids)) < len(ids): raise ValueError(f'{len(ids)} ratings for {len(set(ids))} films: rate each film once')
+    if len(set(ids)) < len(ids):
+        raise ValueError(f'{len(ids)} ratings for {len(set(ids))} films: rate each film once')
     side = side_of(model)
     rows = vocab.encode(ids) if ids else torch.zeros(0, dtype=torch.int64)
-    vector = fold_in(side, rows, torch.tensor(list(ratings.values())).to(side.own), side.own.mean(0), strength)
-    found = items.loc[items['item'].isin(items['item'] if among is None else among) & ~items['item'].isin(ids), ['item', 'title']]
+    stars = torch.tensor(list(ratings.values())).to(side.own)
+    vector = fold_in(side, rows, stars, side.own.mean(0), strength)
+    free = items['item'].isin(items['item'] if among is None else among) & ~items['item'].isin(ids)
+    found = items.loc[free, ['item', 'title']]
     stars = predict_new(side, vector, vocab.encode(found['item'])).cpu().numpy()
     return found.assign(stars=stars).nlargest(n, 'stars').reset_index(drop=True)

@@ -8,134 +8,113 @@ Docs: https://lesson8-course.github.io/lesson8/deep_collab.html.md"""
 __all__ = ['CollabNN', 'emb_sz_rule', 'get_emb_sz', 'EmbeddingNN']
 
 # %% ../nbs/05_deep_collab.ipynb #9423f9cd
-import difflib
 import torch
 from torch import Tensor, nn
 
 # %% ../nbs/05_deep_collab.ipynb #8961707a
-from .embeddings import DotProduct, Embedding, _check_range, sigmoid_range
+from .checks import check_choice, check_each, check_range, check_shape, check_whole
+from .embeddings import Embedding, RatingModel, sigmoid_range
 
 # %% ../nbs/05_deep_collab.ipynb #c16f77df
-def _check_size(name, sz):
-    "`sz` as (number of rows, length of a row)."
+def _table(name, sz, std=.01):
+    "The `Embedding` of `sz`, which is (number of rows, length of a row)."
     try: n, n_factors = sz
     except (TypeError, ValueError):
-        raise ValueError(f'{name} is {sz!r}: give (number of rows, length of a row), e.g. (943, 74), as get_emb_sz returns it') from None
-    return n, n_factors
+        raise ValueError(f'{name} is {sz!r}: give (number of rows, length of a row), e.g. (943, 74), '
+                         'as get_emb_sz returns it') from None
+    return Embedding(n, n_factors, std=std)
 
-def _check_layers(name, sizes, ps):
+def _hidden(name, sizes, ps):
     "Hidden layer sizes as a list, and one dropout probability for each."
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f'{name} is {sizes}: a hidden layer has a whole number of units, 1 or more')
-    ps = list(ps) if isinstance(ps, (list, tuple)) else [ps or 0.]*len(sizes)
-    if len(ps) != len(sizes):
-        raise ValueError(f'{len(ps)} dropout probabilities for {len(sizes)} hidden layers: give one each, or one number for all')
-    return sizes, ps
+    sizes = [check_whole(name, n) for n in (sizes if hasattr(sizes, '__iter__') else [sizes])]
+    return sizes, check_each('ps', 0. if ps is None else ps, len(sizes), 'hidden layer')
 
 # %% ../nbs/05_deep_collab.ipynb #95eddeaa
-class CollabNN(nn.Module):
-    """Ratings from a neural net on a user's and an item's embedding, one behind the other: Linear, ReLU, ..., Linear, then `y_range`.
+class CollabNN(RatingModel):
+    """Ratings from a neural net on a user's and an item's embedding, one behind the other.
 
-    The model of the lecture and of fastbook, chapter 8. The multi-layer part of He et al. 2017 (arXiv 1708.05031), equation 10."""
+    Linear, ReLU, ..., Linear, then `y_range`: the model of the lecture and of fastbook, chapter 8, and the
+    multi-layer part of He et al. 2017 (arXiv 1708.05031), equation 10."""
     def __init__(
         self,
         user_sz: tuple,  # (number of users, length of a user's row)
-        item_sz: tuple,  # (number of items, length of an item's row); the lengths may differ, see `get_emb_sz`
+        item_sz: tuple,  # (number of items, length of an item's row); the lengths may differ
         y_range: tuple | None = (0, 5.5),  # (low, high) of the prediction; None for no range
         n_act: int | list = 100,  # hidden units, or a list of them, one a hidden layer
         ps: float | list = 0.,  # dropout after each hidden layer, or one probability a layer
         embed_p: float = 0.,  # dropout of the embeddings
         std: float = .01,  # standard deviation of the embeddings' start values
     ):
-        super().__init__()
-        self.y_range = _check_range(y_range)
-        (n_users, n_user), (n_items, n_item) = _check_size('user_sz', user_sz), _check_size('item_sz', item_sz)
-        self.user_factors, self.item_factors = Embedding(n_users, n_user, std), Embedding(n_items, n_item, std)
-        sizes, ps = _check_layers('n_act', n_act, ps)
+        super().__init__(_table('user_sz', user_sz, std), _table('item_sz', item_sz, std), y_range)
+        hidden, ps = _hidden('n_act', n_act, ps)
+        sizes = [self.user_factors.embedding_dim + self.item_factors.embedding_dim, *hidden]
         parts = [nn.Dropout(embed_p)] if embed_p else []
-        for n_in, n_out, p in zip([n_user + n_item, *sizes], sizes, ps):
+        for n_in, n_out, p in zip(sizes, hidden, ps):
             parts += [nn.Linear(n_in, n_out), nn.ReLU()] + ([nn.Dropout(p)] if p else [])
-        self.layers = nn.Sequential(*parts, nn.Linear([n_user + n_item, *sizes][-1], 1))
+        self.layers = nn.Sequential(*parts, nn.Linear(sizes[-1], 1))
 
     def score(self, x):
         "The net's answer before the range: (n,), any number."
         return self.layers(torch.cat([self.user_factors(x[:, 0]), self.item_factors(x[:, 1])], 1))[:, 0]
 
-    forward, check = DotProduct.forward, DotProduct.check  # what follows the score and what can be trained on: as in chapter 02
-
 # %% ../nbs/05_deep_collab.ipynb #b180abfe
 def emb_sz_rule(
     n_cat: int,  # number of different values of the category, 1 or more
 ) -> int:  # length of a row of its embedding, 1 to 600
-    "fastai's rule of thumb for the size of an embedding: 1.6 n^0.56, at most 600. Twin of `fastai.tabular.model.emb_sz_rule`."
-    if isinstance(n_cat, bool) or not hasattr(n_cat, '__index__') or n_cat < 1:
-        raise ValueError(f'n_cat is {n_cat!r}: a category has a whole number of values, 1 or more')
-    return min(600, round(1.6*n_cat**.56))
+    """fastai's rule of thumb for the size of an embedding: 1.6 n^0.56, at most 600.
+
+    Twin of `fastai.tabular.model.emb_sz_rule`."""
+    return min(600, round(1.6*check_whole('n_cat', n_cat)**.56))
 
 # %% ../nbs/05_deep_collab.ipynb #393679e6
 def get_emb_sz(
-    to,  # something with `cat_names` and `classes` (fastai's TabularPandas, DataLoaders), or a dict: column -> its values or `Vocab`
+    to,  # something with `cat_names` and `classes` (fastai's TabularPandas), or a dict: column -> its values
     sz_dict: dict | None = None,  # sizes chosen by hand: column -> length of a row
 ) -> list:  # a pair (number of rows, length of a row) for each column
     """The sizes of the embeddings of all categorical columns, by `emb_sz_rule` unless chosen by hand.
 
-    Twin of `fastai.tabular.model.get_emb_sz`. ValueError if a size is chosen for a column that is not there (fastai ignores it)
-    or is no whole number of 1 or more."""
+    Twin of `fastai.tabular.model.get_emb_sz`. ValueError if a size is chosen for a column that is not there
+    (fastai ignores it) or is no whole number of 1 or more."""
     if isinstance(to, dict): names, classes = list(to), to
     elif hasattr(to, 'cat_names') and hasattr(to, 'classes'): names, classes = list(to.cat_names), to.classes
-    else: raise TypeError(f'sizes follow from a table with cat_names and classes or from a dict of columns, not from a {type(to).__name__}')
-    sz_dict = {} if sz_dict is None else sz_dict
-    if not isinstance(sz_dict, dict): raise TypeError(f'sizes by hand are a dict such as {{"user": 20}}, not a {type(sz_dict).__name__}')
-    for name, sz in sz_dict.items(): _check_column(name, sz, names)
-    return [(len(classes[n]), sz_dict[n] if n in sz_dict else emb_sz_rule(len(classes[n]))) for n in names]
-
-def _check_column(name, sz, names):
-    "That a size chosen by hand has a column and can be one."
-    if name not in names:
-        near = difflib.get_close_matches(str(name), map(str, names), 1)
-        way_out = f', did you mean {near[0]!r}?' if near else f'; there are: {", ".join(map(str, names))}'
-        raise ValueError(f'there is no categorical column {name!r}{way_out}')
-    if isinstance(sz, bool) or not hasattr(sz, '__index__') or sz < 1:
-        raise ValueError(f'size {sz!r} for column {name!r}: an embedding has a whole number of factors, 1 or more')
+    else: raise TypeError(f'to is a {type(to).__name__}: give a table with cat_names and classes, or a dict')
+    sizes = {n: emb_sz_rule(len(classes[n])) for n in names}
+    for name, sz in (sz_dict or {}).items():
+        if name not in sizes: check_choice('a column of sz_dict', name, map(str, names))
+        sizes[name] = check_whole(f'sz_dict[{name!r}]', sz)
+    return [(len(classes[n]), sizes[n]) for n in names]
 
 # %% ../nbs/05_deep_collab.ipynb #b9b94517
 def _block(n_in, n_out, p, use_bn):
     "Linear, ReLU, batch norm, dropout."
-    return nn.Sequential(nn.Linear(n_in, n_out, bias=not use_bn), nn.ReLU(), *[nn.BatchNorm1d(n_out)]*use_bn, *[nn.Dropout(p)]*bool(p))
-
-def _check_columns(x, n):
-    "That `x` has a column for each of `n` categories."
-    if x.ndim != 2 or x.shape[1] != n:
-        raise ValueError(f'input of shape {tuple(x.shape)}: expected (n, {n}), a row number for each category')
+    parts = nn.Linear(n_in, n_out, bias=not use_bn), nn.ReLU()
+    return nn.Sequential(*parts, *[nn.BatchNorm1d(n_out)]*use_bn, *[nn.Dropout(p)]*bool(p))
 
 # %% ../nbs/05_deep_collab.ipynb #9e5df967
 class EmbeddingNN(nn.Module):
-    """A neural net on the embeddings of categories: blocks of Linear, ReLU, batch norm and dropout, then one number.
+    """A neural net on the embeddings of categories: blocks of Linear, ReLU, batch norm and dropout.
 
-    Twin of fastai's `EmbeddingNN`: equal for the same weights, which have the same names; answers have shape (n,) instead of (n, 1)."""
+    Twin of fastai's `EmbeddingNN`: equal for the same weights, which have the same names; answers have shape
+    (n,) instead of (n, 1)."""
     def __init__(
         self,
         emb_szs: list,  # (number of rows, length of a row) for each category, as from `get_emb_sz`
         layers: list,  # hidden units of each block
-        ps: float | list = 0.,  # dropout after each block, or one probability a block
+        ps: float | list | None = None,  # dropout after each block, or one probability a block; None: none
         embed_p: float = 0.,  # dropout of the embeddings
         y_range: tuple | None = None,  # (low, high) of the prediction; None for no range
         use_bn: bool = True,  # batch norm in each block
     ):
         super().__init__()
-        emb_szs, self.y_range = [_check_size('a pair of emb_szs', sz) for sz in emb_szs], _check_range(y_range)
-        layers, ps = _check_layers('layers', layers, ps)
-        self.embeds, self.emb_drop = nn.ModuleList(Embedding(*sz) for sz in emb_szs), nn.Dropout(embed_p)
-        sizes = [sum(d for _, d in emb_szs), *layers]
-        self.layers = nn.Sequential(*[_block(*o, use_bn) for o in zip(sizes, layers, ps)], nn.Sequential(nn.Linear(sizes[-1], 1)))
+        self.y_range, (layers, ps) = check_range(y_range), _hidden('layers', layers, ps)
+        self.embeds = nn.ModuleList(_table('a pair of emb_szs', sz) for sz in emb_szs)
+        self.emb_drop, sizes = nn.Dropout(embed_p), [sum(t.embedding_dim for t in self.embeds), *layers]
+        blocks = [_block(*o, use_bn) for o in zip(sizes, layers, ps)]
+        self.layers = nn.Sequential(*blocks, nn.Sequential(nn.Linear(sizes[-1], 1)))
 
-    def forward(
-        self,
-        x: Tensor,  # (n, number of categories) row numbers
-    ) -> Tensor:  # (n,)
+    def forward(self, x: Tensor) -> Tensor:  # x: (n, number of categories) row numbers -> (n,)
         "The prediction for each row of `x`, inside `y_range`."
-        _check_columns(x, len(self.embeds))
+        check_shape('x', x, 'n', len(self.embeds), hint='a row number for each category')
         rows = torch.cat([table(x[:, k]) for k, table in enumerate(self.embeds)], 1)
         out = self.layers(self.emb_drop(rows))[:, 0]
         return out if self.y_range is None else sigmoid_range(out, *self.y_range)

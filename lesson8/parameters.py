@@ -12,24 +12,33 @@ import math
 import torch
 from torch import Tensor
 
+# %% ../nbs/01_parameters.ipynb #3f0c9a17
+from .checks import check_shape, check_tensor, check_whole
+
 # %% ../nbs/01_parameters.ipynb #76b6f34e
 class Parameter(Tensor):
     """A tensor that a `Module` counts among its weights; `requires_grad` is on unless told otherwise.
 
-    Shares memory with `data`. The result of computing with a `Parameter` is a plain tensor. Twin of `torch.nn.Parameter`."""
+    Shares memory with `data`. The result of computing with a `Parameter` is a plain tensor.
+    Twin of `torch.nn.Parameter`."""
     def __new__(
         cls,
         data: Tensor,  # the start values, any shape; floating point or complex if `requires_grad`
         requires_grad: bool = True,  # whether backward passes compute a gradient for it
     ):
-        if not isinstance(data, Tensor): raise TypeError(f'a Parameter is made of a tensor, got {type(data).__name__}: write torch.tensor(...) around it')
+        check_tensor('data', data)
         if requires_grad and not (data.is_floating_point() or data.is_complex()):
-            raise ValueError(f'a Parameter of type {data.dtype} has no gradient: give floating point values, or requires_grad=False')
+            raise ValueError(f'a Parameter of type {data.dtype} has no gradient: '
+                             'give floating point values, or requires_grad=False')
         return Tensor._make_subclass(cls, data.detach(), requires_grad)
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # else p + 1 would be a Parameter, too
 
     def __repr__(self): return f'Parameter of shape {tuple(self.shape)}:\n{self.data}'
+
+    def __deepcopy__(self, memo): return type(self)(self.data.clone(), self.requires_grad)
+
+    def __reduce_ex__(self, protocol): return type(self), (self.data, self.requires_grad)  # for pickle
 
 # %% ../nbs/01_parameters.ipynb #4b0b452d
 class _Books:
@@ -39,7 +48,8 @@ class _Books:
         object.__setattr__(self, 'training', True)
 
     def __setattr__(self, name, value):
-        if '_modules' not in self.__dict__: raise AttributeError(f'cannot set {name!r} yet: call super().__init__() first in __init__')
+        if '_modules' not in self.__dict__:
+            raise AttributeError(f'cannot set {name!r} yet: call super().__init__() first in __init__')
         if name in self._parameters and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f'{name!r} is a parameter and cannot become a {type(value).__name__}: '
                             'wrap it in Parameter, or use copy_ under torch.no_grad()')
@@ -65,22 +75,23 @@ class _Walk:
     def named_parameters(
         self,
         prefix: str = '',  # put before each name, with a dot
-        remove_duplicate: bool = True,  # whether a parameter used in several places comes only once, under its first name
+        recurse: bool = True,  # whether to go down into the children
+        remove_duplicate: bool = True,  # a parameter used in several places comes once, under its first name
     ):  # yields (name, Parameter): own ones in order of assignment, then those of each child
-        "Walk through the tree of modules and name every parameter, as `torch.nn.Module.named_parameters` does."
+        "Walk through the tree of modules and name every parameter, as `torch.nn.Module` does."
         seen = set()
-        for name, p in self._named(prefix + '.' if prefix else ''):
+        for name, p in self._named(prefix + '.' if prefix else '', recurse):
             if remove_duplicate and id(p) in seen: continue
             seen.add(id(p))
             yield name, p
 
-    def _named(self, prefix):
+    def _named(self, prefix, recurse):
         for name, p in self._parameters.items(): yield prefix + name, p
-        for name, m in self._modules.items(): yield from m._named(f'{prefix}{name}.')
+        for name, m in self._modules.items() if recurse else (): yield from m._named(f'{prefix}{name}.', True)
 
-    def parameters(self):
+    def parameters(self, recurse: bool = True):
         "Every `Parameter` of the tree, each once; an iterator, as in PyTorch."
-        return (p for _, p in self.named_parameters())
+        return (p for _, p in self.named_parameters(recurse=recurse))
 
     def children(self):
         "The modules assigned directly to this one, in that order."
@@ -103,28 +114,30 @@ def _misfits(own, state):
     "What keeps `state` from being loaded into the parameters `own`, one phrase each."
     for n in own:
         if n not in state: yield f'{n} is missing'
-        elif own[n].shape != state[n].shape: yield f'{n} has shape {tuple(state[n].shape)} where {tuple(own[n].shape)} is expected'
+        elif own[n].shape != state[n].shape:
+            yield f'{n} has shape {tuple(state[n].shape)} where {tuple(own[n].shape)} is expected'
     yield from (f'{n} is not a parameter of this model' for n in state if n not in own)
 
 # %% ../nbs/01_parameters.ipynb #a98d2e12
 class _State:
     "What a `Module` does with all its parameters at once."
     def state_dict(self):
-        "name -> tensor for every parameter, sharing its memory; a shared parameter comes under each of its names."
+        "name -> tensor for every parameter, sharing its memory; a shared one comes under each of its names."
         return {n: p.detach() for n, p in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(
         self,
-        state: dict,  # name -> tensor, as `state_dict` gives it
+        state_dict: dict,  # name -> tensor, as the method `state_dict` gives it
     ):
-        "Copy `state` into the parameters; ValueError, and nothing is changed, unless names and shapes agree."
+        "Copy tensors into the parameters; ValueError, and nothing is changed, unless names and shapes agree."
         own = dict(self.named_parameters(remove_duplicate=False))
-        if errors := list(_misfits(own, state)): raise ValueError('cannot load this state: ' + '; '.join(errors))
+        errors = '; '.join(_misfits(own, state_dict))
+        if errors: raise ValueError(f'cannot load this state: {errors}')
         with torch.no_grad():
-            for n, p in own.items(): p.copy_(state[n])
+            for n, p in own.items(): p.copy_(state_dict[n])
 
     def to(self, *args, **kwargs):
-        "Move every parameter and its gradient in place, arguments as in `Tensor.to`; a dtype applies to floating point only."
+        "Move every parameter and its gradient in place, as `Tensor.to`; a dtype is for floating point only."
         for p in self.parameters():
             moved = p.data.to(*args, **kwargs)
             p.data = moved if p.is_floating_point() else p.data.to(moved.device)
@@ -137,9 +150,9 @@ class _State:
 
 # %% ../nbs/01_parameters.ipynb #1823779e
 class Module(_Books, _Walk, _Show, _State):
-    """Base class of models: registers every `Parameter` and `Module` assigned to an attribute. Twin of `torch.nn.Module`.
+    """Base class of models: registers every `Parameter` and `Module` assigned to an attribute.
 
-    A subclass calls `super().__init__()` first and defines `forward`."""
+    A subclass calls `super().__init__()` first and defines `forward`. Twin of `torch.nn.Module`."""
     def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
 
     def forward(self, *args, **kwargs):
@@ -158,9 +171,10 @@ class Module(_Books, _Walk, _Show, _State):
 
 # %% ../nbs/01_parameters.ipynb #1fb9097d
 class Linear(Module):
-    r"""$y = x W^\top + b$ on the last axis of x. Twin of `torch.nn.Linear`: under the same seed it starts with the same numbers.
+    r"""$y = x W^\top + b$ on the last axis of x. Twin of `torch.nn.Linear`: the same seed, the same start.
 
-    `weight` has shape (out_features, in_features), `bias` (out_features,), both from U(-k, k) with k = 1/sqrt(in_features)."""
+    `weight` has shape (out_features, in_features), `bias` (out_features,), both from U(-k, k) with
+    k = 1/sqrt(in_features)."""
     def __init__(
         self,
         in_features: int,  # length of the last axis of the input, 1 or more
@@ -168,32 +182,32 @@ class Linear(Module):
         bias: bool = True,  # whether to add b
     ):
         super().__init__()
-        for name, n in (('in_features', in_features), ('out_features', out_features)):
-            if not isinstance(n, int) or n < 1: raise ValueError(f'{name} is {n!r}: a Linear layer needs a whole number of 1 or more')
-        self.in_features, self.out_features, k = in_features, out_features, 1/math.sqrt(in_features)
-        self.weight = Parameter(torch.empty(out_features, in_features).uniform_(-k, k))
-        self.bias = Parameter(torch.empty(out_features).uniform_(-k, k)) if bias else None
+        self.in_features = n_in = check_whole('in_features', in_features)
+        self.out_features, k = check_whole('out_features', out_features), 1/math.sqrt(n_in)
+        self.weight = Parameter(torch.empty(self.out_features, n_in).uniform_(-k, k))
+        self.bias = Parameter(torch.empty(self.out_features).uniform_(-k, k)) if bias else None
 
     def forward(
         self,
         x: Tensor,  # (..., in_features)
     ) -> Tensor:  # (..., out_features)
         "x times the transposed weight, plus the bias; ValueError if the last axis of x does not fit."
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f'input of shape {tuple(x.shape)}: its last axis should have {self.in_features} entries, '
-                             'the in_features of this layer')
+        check_shape('x', x, *x.shape[:-1], self.in_features)
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
-    def extra_repr(self): return f'in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}'
+    def extra_repr(self):
+        bias = self.bias is not None
+        return f'in_features={self.in_features}, out_features={self.out_features}, {bias=}'
 
 # %% ../nbs/01_parameters.ipynb #01685789
 def param_table(
     model,  # anything with `named_parameters`: a `Module` of this chapter, `torch.nn.Module`, a fastai model
 ):  # a pandas DataFrame: index name; columns shape (tuple), count (int, numbers in it), trainable (bool)
-    "Every parameter of a model, in its own order, one row each; `table['count'].sum()` is the size of the model."
+    "Every parameter of a model in its own order, one row each; `table['count'].sum()` is the model's size."
     import pandas as pd
     if not hasattr(model, 'named_parameters'):
-        raise TypeError(f'{type(model).__name__} has no named_parameters: give the model itself (of a fastai Learner, learn.model)')
+        raise TypeError(f'{type(model).__name__} has no named_parameters: '
+                        'give the model itself (of a fastai Learner, learn.model)')
     rows = [(n, tuple(p.shape), p.numel(), p.requires_grad) for n, p in model.named_parameters()]
     return pd.DataFrame(rows, columns=['name', 'shape', 'count', 'trainable']).set_index('name')

