@@ -7,7 +7,9 @@ What cannot be had stops nothing here: the chapters that need it say so.
 """
 import sys
 
-from lesson8.fetch import SETS, FetchError, fetch
+from lesson8.download import FetchError
+from lesson8.fetch import fetch
+from lesson8.registry import SETS
 
 
 def main():
