@@ -237,7 +237,8 @@ def test_start_values_of_the_net():
     for std in (.01, .5):
         model = CollabNN((900, 40), (900, 40), std=std)
         for table in (model.user_factors, model.item_factors): assert abs(table.weight.std() - std) < .02*std
-    assert inspect.signature(CollabNN).parameters['std'].default == .01
+    given = inspect.signature(CollabNN).parameters
+    assert given['std'].default == .01 and given['n_act'].default == 100
 
 
 def test_net_without_dropout_is_what_none_means():
