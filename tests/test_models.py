@@ -90,7 +90,8 @@ def test_own_parameters_only():
 def test_moved_and_forgotten_as_in_torch():
     "A change of type is for floating point only and takes the gradient along; zero_grad leaves none."
     ours, theirs = Tied(), nn.Module()
-    theirs.scale, theirs.fixed = nn.Parameter(torch.ones(3)), nn.Parameter(torch.arange(3), requires_grad=False)
+    theirs.scale = nn.Parameter(torch.ones(3))
+    theirs.fixed = nn.Parameter(torch.arange(3), requires_grad=False)
     for m in (ours, theirs):
         m.scale.square().sum().backward()
         m.to(torch.float64)
@@ -155,7 +156,7 @@ def test_a_score_makes_a_model():
     assert Fixed(None)(PAIRS).tolist() == [-5., 0., 3.]
     torch.testing.assert_close(Fixed((1, 3))(PAIRS), sigmoid_range(torch.tensor([-5., 0., 3.]), 1, 3))
     Fixed().check_data(PAIRS, torch.tensor([1., 2., 3.]))
-    assert RatingModel(Embedding(4, 1), Embedding(6, 1)).y_range == CollabNN((4, 1), (6, 1)).y_range == (0, 5.5)
+    for m in (RatingModel(Embedding(4, 1), Embedding(6, 1)), CollabNN((4, 1), (6, 1))): assert m.y_range == (0, 5.5)
     for x, hint in ((PAIRS[:, 0], 'expected'), (PAIRS[None], 'expected'), (PAIRS.repeat(1, 2), 'expected')):
         with pytest.raises(ValueError, match=hint): Fixed()(x)
         with pytest.raises(ValueError, match=hint): Fixed().check_data(x)
