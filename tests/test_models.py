@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from lesson8.batches import Batches
 from lesson8.deep_collab import CollabNN, EmbeddingNN, emb_sz_rule, get_emb_sz
 from lesson8.embeddings import (
     DotProduct, DotProductBias, Embedding, RatingModel, check_ratings, create_params, sigmoid_range)
 from lesson8.parameters import Linear, Module, Parameter, param_table
+from lesson8.training import fit
 
 
 def by_torch_save(model):
@@ -90,7 +92,8 @@ def test_own_parameters_only():
 def test_moved_and_forgotten_as_in_torch():
     "A change of type is for floating point only and takes the gradient along; zero_grad leaves none."
     ours, theirs = Tied(), nn.Module()
-    theirs.scale, theirs.fixed = nn.Parameter(torch.ones(3)), nn.Parameter(torch.arange(3), requires_grad=False)
+    theirs.scale = nn.Parameter(torch.ones(3))
+    theirs.fixed = nn.Parameter(torch.arange(3), requires_grad=False)
     for m in (ours, theirs):
         m.scale.square().sum().backward()
         m.to(torch.float64)
@@ -155,12 +158,23 @@ def test_a_score_makes_a_model():
     assert Fixed(None)(PAIRS).tolist() == [-5., 0., 3.]
     torch.testing.assert_close(Fixed((1, 3))(PAIRS), sigmoid_range(torch.tensor([-5., 0., 3.]), 1, 3))
     Fixed().check_data(PAIRS, torch.tensor([1., 2., 3.]))
-    assert RatingModel(Embedding(4, 1), Embedding(6, 1)).y_range == CollabNN((4, 1), (6, 1)).y_range == (0, 5.5)
+    base, net = RatingModel(Embedding(4, 1), Embedding(6, 1)), CollabNN((4, 1), (6, 1))
+    assert base.y_range == net.y_range == (0, 5.5)
     for x, hint in ((PAIRS[:, 0], 'expected'), (PAIRS[None], 'expected'), (PAIRS.repeat(1, 2), 'expected')):
         with pytest.raises(ValueError, match=hint): Fixed()(x)
         with pytest.raises(ValueError, match=hint): Fixed().check_data(x)
     with pytest.raises(NotImplementedError, match='RatingModel has no score'):
         RatingModel(Embedding(4, 1), Embedding(6, 1))(PAIRS)
+
+
+def test_fit_asks_the_model_about_its_data():
+    "Before the first step, and for every model on the base class."
+    y = torch.tensor([1., 2., 6.])
+    for model in (DotProductBias(4, 6), CollabNN((4, 2), (6, 2))):
+        before = [p.clone() for p in model.parameters()]
+        with pytest.raises(ValueError, match='rating 6 cannot be reached'):
+            fit(model, Batches(PAIRS, y, 1, shuffle=False), progress=False)
+        assert all(map(torch.equal, before, model.parameters()))
 
 
 def test_models_of_ratings_share_one_base():
@@ -237,7 +251,8 @@ def test_start_values_of_the_net():
     for std in (.01, .5):
         model = CollabNN((900, 40), (900, 40), std=std)
         for table in (model.user_factors, model.item_factors): assert abs(table.weight.std() - std) < .02*std
-    assert inspect.signature(CollabNN).parameters['std'].default == .01
+    given = inspect.signature(CollabNN).parameters
+    assert given['std'].default == .01 and given['n_act'].default == 100
 
 
 def test_net_without_dropout_is_what_none_means():
