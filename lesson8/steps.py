@@ -8,58 +8,131 @@ Docs: https://lesson8-course.github.io/lesson8/steps.html.md"""
 __all__ = ['AdamW', 'dot_gradient', 'num_threads']
 
 # %% ../nbs/03b_steps.ipynb #a188d1e2
+import inspect
 from contextlib import contextmanager
+from numbers import Real
 import torch
-from .embeddings import DotProductBias
+
+# %% ../nbs/03b_steps.ipynb #6bb7abba
+from .checks import check_number, check_shape, check_whole
 
 # %% ../nbs/03b_steps.ipynb #918aa068
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101), all weights of a group in one kernel call.
-    The same steps as `torch.optim.AdamW` with the same arguments; a parameter without a gradient stays as it is. Needs a device for which
-    torch has a fused kernel (CPU, CUDA, MPS); elsewhere use `torch.optim.AdamW`."""
+def _memory(state, p):
+    "Number of steps, mean gradient and mean square of the weight `p`, under PyTorch's names for them."
+    if not (kept := state[p]):
+        kept['step'] = torch.zeros((), device=p.device)
+        kept |= dict(exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+    return kept['step'], kept['exp_avg'], kept['exp_avg_sq']
+
+@torch.no_grad()
+def _update(opt, closure=None):
+    "A step of an `AdamW`: one kernel call for the weights of a group that have a gradient."
+    if closure is not None:
+        with torch.enable_grad(): closure = closure()
+    for g in opt.param_groups:
+        alike = {}  # the kernel wants weights of one device and one type, as those of most models are
+        for p in g['params']:
+            if p.grad is not None: alike.setdefault((p.device, p.dtype), []).append(p)
+        for ps in alike.values():
+            steps, means, squares = zip(*[_memory(opt.state, p) for p in ps])
+            torch._foreach_add_(steps, 1)
+            torch._fused_adamw_(ps, [p.grad for p in ps], means, squares, [], steps, lr=g['lr'], eps=g['eps'],
+                                beta1=g['betas'][0], beta2=g['betas'][1], weight_decay=g['weight_decay'],
+                                amsgrad=False, maximize=False)
+    return closure
+
+_recorded_update = torch.optim.Optimizer.profile_hook_step(_update)  # with what hooks and profiler ask for
+
+# %% ../nbs/03b_steps.ipynb #e60e3b3a
+class AdamW(torch.optim.Optimizer):
+    """The steps and the `state_dict` of `torch.optim.AdamW` (Loshchilov & Hutter 2019, arXiv 1711.05101), all
+    weights of a group in one kernel call. Needs a device with a fused kernel (CPU, CUDA, MPS). Profiles, and
+    hooks for all optimisers, see its steps only if it has a hook of its own (`register_step_post_hook`)."""
     def __init__(
         self,
         params,  # parameters, or dicts with 'params' and values of their own for the arguments below
         lr: float = 1e-3,  # learning rate: about how far a weight moves in a step
-        betas: tuple = (.9, .99),  # memory of the mean gradient (momentum) and of the mean squared gradient
+        betas: tuple = (.9, .999),  # memory of the mean gradient (momentum) and of the mean squared gradient
         eps: float = 1e-8,  # added to the root of the mean square
         weight_decay: float = .01,  # times lr: the share of a weight that decays in a step
     ):
-        params = list(params)
-        groups = params if params and isinstance(params[0], dict) else [dict(params=params)]
-        self.param_groups = [dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay) | g | dict(params=list(g['params'])) for g in groups]
-        self.state = {p: (torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device)) for g in self.param_groups for p in g['params']}
+        for name, v in dict(lr=lr, eps=eps, weight_decay=weight_decay).items(): check_number(name, v, least=0)
+        for v in betas: check_number('betas', v, least=0, below=1)
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
 
-    @torch.no_grad()
-    def step(self):
-        for g in self.param_groups:
-            ps = [p for p in g['params'] if p.grad is not None]
-            if not ps: continue
-            means, squares, steps = zip(*[self.state[p] for p in ps])
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(ps, [p.grad for p in ps], means, squares, [], steps, lr=g['lr'], beta1=g['betas'][0], beta2=g['betas'][1],
-                                weight_decay=g['weight_decay'], eps=g['eps'], amsgrad=False, maximize=False)
+    def add_param_group(self, param_group: dict):
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)  # without the compiler
 
-    def zero_grad(self):
-        for p in self.state: p.grad = None
+    def step(self, closure=None):  # the loss, if `closure` computes it anew
+        hooked = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        return (_recorded_update if hooked else _update)(self, closure)
+    step.hooked = True  # else torch wraps it in a record for its profiler
+
+    def load_state_dict(self, state_dict: dict):
+        if any(g.get('amsgrad') or g.get('maximize') for g in state_dict['param_groups']):
+            raise ValueError('this state is of an optimiser with amsgrad or maximize: AdamW has neither')
+        super().load_state_dict(state_dict)
+        for p, kept in self.state.items(): kept['step'] = kept['step'].to(p.device)
 
 # %% ../nbs/03b_steps.ipynb #00e2b265
+def _obstacles(model):
+    "Why the formula would not be the gradient of this model, one phrase each."
+    from lesson8.embeddings import DotProductBias, Embedding
+    if type(model) is not DotProductBias: yield f'the model is a {type(model).__name__}'; return
+    for name, m in model.named_modules():
+        if m is not model and type(m) is not Embedding: yield f'{name} is a {type(m).__name__}'
+        yield from (f'{k} has been replaced' for k in ('forward', 'score') if k in vars(m))
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    if len(set(map(id, weights.values()))) < len(weights): yield 'two tables share a weight'
+    yield from (f'{name} is frozen' for name, p in weights.items() if not p.requires_grad)
+    kinds = 'forward', 'forward_pre', 'backward', 'backward_pre', 'post_accumulate_grad'
+    parts = *model.modules(), *weights.values()
+    if any(getattr(o, f'_{k}_hooks', None) for o in parts for k in kinds): yield 'it has hooks'
+    low, high = (0, 1) if model.y_range is None else model.y_range
+    if not (isinstance(low, Real) and isinstance(high, Real)):
+        yield f'y_range is {model.y_range}, not two plain numbers'
+
+def _check_formula(model):
+    "ValueError unless `dot_gradient` does what `backward()` would."
+    if found := '; '.join(_obstacles(model)):
+        raise ValueError('dot_gradient is right for a plain DotProductBias, all of whose weights learn, '
+                         f'and here {found}: leave `gradient` out, then fit uses autograd')
+
+# %% ../nbs/03b_steps.ipynb #94574907
+def _weights(model):
+    "The four tables of a `DotProductBias`."
+    return [e.weight for e in (model.user_factors, model.item_factors, model.user_bias, model.item_bias)]
+
+def _attach(model, weights, grads):
+    "Give the weights their gradients, unless one has been replaced or frozen; returns the biases as vectors."
+    for now, w, g in zip(_weights(model), weights, grads):
+        if now is not w:
+            raise ValueError('a weight of the model has been replaced: make its dot_gradient anew')
+        if not w.requires_grad:
+            raise ValueError(f'a weight of shape {tuple(w.shape)} has been frozen, and dot_gradient trains '
+                             'all four: leave `gradient` out, then fit uses autograd')
+        w.grad = g
+    return [t.detach()[:, 0] for t in (*weights[2:], *grads[2:])]
+
+# %% ../nbs/03b_steps.ipynb #dd5bb61b
 def dot_gradient(
-    model: DotProductBias,  # its weights get a `.grad`; neither may be replaced while the result is in use
+    model,  # a `DotProductBias`; its weights get a `.grad`
 ):  # a function (x, y) -> mean squared error (a tensor of no axes) that sets the gradients for one batch
-    "The gradient of `DotProductBias` under mean squared error, derived by hand: `backward()`'s numbers to rounding, without recording anything."
-    weights = [e.weight for e in (model.user_factors, model.item_factors, model.user_bias, model.item_bias)]
-    grads = [torch.zeros_like(w) for w in weights]
-    for w, g in zip(weights, grads): w.grad = g
-    (P, Q, b, c), (gP, gQ, gb, gc) = [(t[0].detach(), t[1].detach(), t[2].detach()[:, 0], t[3].detach()[:, 0]) for t in (weights, grads)]
-    low, high = model.y_range or (0, 1)
+    """The gradient of `DotProductBias` under mean squared error, derived by hand: `backward()`'s numbers to
+    rounding, without recording anything. ValueError if something about the model makes the formula wrong."""
+    _check_formula(model)
+    P, Q, *_ = weights = _weights(model)
+    gP, gQ, *_ = grads = [torch.zeros_like(w) for w in weights]
+    pairs, biases = list(zip(weights, grads)), []
 
     @torch.inference_mode()
     def gradient(x, y):
         if x.ndim != 2 or x.shape[1] != 2 or y.shape != x.shape[:1]:
-            raise ValueError(f'x of shape {tuple(x.shape)} and y of shape {tuple(y.shape)}: expected (n, 2), a user and an item row each, and (n,)')
+            check_shape('y', y, len(check_shape('x', x, 'n', 2, hint='a user row and an item row each')))
+        for w, g in pairs:
+            if w.grad is not g or not w.requires_grad: biases[:] = _attach(model, weights, grads)
+        (b, c, gb, gc), (low, high), (u, i) = biases, model.y_range or (0, 1), x.unbind(1)
         torch._foreach_zero_(grads)
-        u, i = x.unbind(1)
         p, q = P.index_select(0, u), Q.index_select(0, i)
         s = (p*q).sum(1).add_(b.index_select(0, u)).add_(c.index_select(0, i))
         if model.y_range: s.sigmoid_()
@@ -79,6 +152,6 @@ def num_threads(
 ):
     "Let torch compute with `n` threads for a while; the old number is back afterwards, come what may."
     before = torch.get_num_threads()
-    if n is not None: torch.set_num_threads(n)
+    if n is not None: torch.set_num_threads(check_whole('threads', n))
     try: yield
     finally: torch.set_num_threads(before)
