@@ -50,9 +50,9 @@ bump: env  ## raise the version by a patch (PART=1: minor, PART=0: major), in th
 	@echo "Now say in CHANGELOG.md what changed, commit, and tag: git tag v$$($(PY) -c 'import lesson8; print(lesson8.__version__)')"
 
 lock: env  ## resolve the requirements of settings.ini anew (needs uv; UPGRADE= keeps what is locked already)
-	@$(LOCK) --extra course --extra lab --extra dev -o requirements/course.txt pyproject.toml
+	@$(LOCK) --extra course --extra lab --extra dev -o requirements.lock pyproject.toml
 	@$(PY) -c "from configparser import *; c = ConfigParser(); c.read('settings.ini'); print(c['DEFAULT']['bench_requirements'])" | \
-	$(LOCK) -c requirements/course.txt -o requirements/bench.txt -
+	$(LOCK) -c requirements.lock -o requirements-bench.lock -
 	@$(ENV)
 
 clean:  ## remove all that was made, but not .venv, downloaded data and results

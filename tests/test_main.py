@@ -112,13 +112,13 @@ def test_environment_that_was_moved_is_made_anew(tmp_path, monkeypatch):
 
 
 def test_state_follows_what_it_depends_on(tmp_path, monkeypatch):
-    for f in ('requirements/course.txt', 'settings.ini', 'pyproject.toml', 'setup.py'):
+    for f in ('requirements.lock', 'settings.ini', 'pyproject.toml', 'setup.py'):
         (tmp_path/f).parent.mkdir(exist_ok=True)
         (tmp_path/f).write_bytes((ROOT/f).read_bytes())
     monkeypatch.setattr(setup_env, 'ROOT', tmp_path)
     before = setup_env.state('course')
     assert setup_env.state('course') == before
-    (tmp_path/'requirements/course.txt').write_text('x')
+    (tmp_path/'requirements.lock').write_text('x')
     assert setup_env.state('course') != before
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import install_cell
 import pytest
+import yaml
 import readme
 import setup_env
 
@@ -146,8 +147,8 @@ def test_lock_holds_every_requirement():
     "Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no index."
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
-    for lock, keys in [('requirements/course.txt', setup_env.KEYS),
-                       ('requirements/bench.txt', ['bench_requirements'])]:
+    for lock, keys in [('requirements.lock', setup_env.KEYS),
+                       ('requirements-bench.lock', ['bench_requirements'])]:
         text = (ROOT/lock).read_text()
         assert '://' not in text
         pins = {}
@@ -157,6 +158,14 @@ def test_lock_holds_every_requirement():
         for r in (Requirement(line) for key in keys for line in settings[key].splitlines() if line.strip()):
             assert canonicalize_name(r.name) in pins, f'{r.name} is not in {lock}: run `make lock`'
             for v in pins[canonicalize_name(r.name)]: assert r.specifier.contains(v), f'{r.name} {v} in {lock} is outside {r.specifier}: run `make lock`'
+
+
+def test_dependabot_sees_the_locks():
+    "It reads .txt files only, so the locks have links under such names in the folder it is told of."
+    for name, lock in {'course.txt': 'requirements.lock', 'bench.txt': 'requirements-bench.lock'}.items():
+        assert (ROOT/'requirements'/name).read_bytes() == (ROOT/lock).read_bytes()
+    updates = yaml.safe_load((ROOT/'.github/dependabot.yml').read_text())['updates']
+    assert [u['directory'] for u in updates if u['package-ecosystem'] == 'pip'] == ['/requirements']
 
 
 # Written in pieces, so that this file does not name what it forbids.

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT/'.venv'
 COST = 'about 6.5 GB on disk and 5 to 20 minutes'  # nbs/index.ipynb says the same words; a test compares them
-# of settings.ini: what requirements/course.txt locks
+# of settings.ini: what requirements.lock locks
 KEYS = 'requirements', 'course_requirements', 'lab_requirements', 'dev_requirements'
 OLDEST = 3, 11
 
@@ -58,8 +58,8 @@ def lacking(lines):
     return [line for line in lines if not met(Requirement(line))]
 
 
-# The locks are .txt files in a folder of their own, as that is all that Dependabot reads.
-def lock(name): return ROOT/'requirements'/f'{name}.txt'
+# Dependabot reads only .txt files: those in requirements/ are links to the locks.
+def lock(name): return ROOT/('requirements.lock' if name == 'course' else f'requirements-{name}.lock')
 
 
 def stamp(name): return VENV/f'.ready-{name}'
@@ -156,7 +156,7 @@ def main():
     if sys.version_info < OLDEST:
         raise SystemExit(f'This is Python {sys.version.split()[0]}; lesson8 needs 3.11 or newer.')
     if bad := [m for m in sys.argv[1:] if not re.fullmatch(r'\w+', m) or not lock(m).is_file()]:
-        raise SystemExit(f'there is no lock {bad[0]!r} in requirements/')
+        raise SystemExit(f'there is no lock called {bad[0]!r}: {lock(bad[0]).name} is missing')
     try: set_up(*sys.argv[1:])
     except subprocess.CalledProcessError as e: raise SystemExit(stopped(e)) from None
 
