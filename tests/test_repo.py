@@ -5,9 +5,9 @@ from pathlib import Path
 
 import install_cell
 import pytest
-import yaml
 import readme
 import setup_env
+import yaml
 
 from conftest import ROOT, require
 from lesson8 import __main__ as main
