@@ -4,13 +4,14 @@ The chapter does this with 200 cases, and so does this file unless LESSON8_EXAMP
 """
 import subprocess, sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, strategies as st
 
 from conftest import many, require
-from lesson8.convolutions import conv2d, conv_matrix, conv_net, layer_table, out_size, random_shift, receptive_field, top_patches, unfold
+from lesson8.convolutions import conv2d, conv_matrix, out_size, show_numbers, unfold
 
 
 def close(a, b): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
@@ -21,13 +22,16 @@ def pairs(low, high): return st.tuples(st.integers(low, high), st.integers(low, 
 
 @st.composite
 def cases(draw):
-    "Pictures, weights, bias (or None) in double precision, and settings that fit; kernels as large as the picture, single pixels, empty batches."
-    g, k, s, p, d = draw(st.integers(1, 4)), draw(pairs(1, 5)), draw(pairs(1, 5)), draw(pairs(0, 4)), draw(pairs(1, 4))
+    """Pictures, weights, bias (or None) in double precision, and settings that fit.
+
+    Kernels as large as the picture, single pixels and empty batches are among them."""
+    g, k, s, p, d = draw(st.integers(1, 4)), *[draw(pairs(*o)) for o in ((1, 5), (1, 5), (0, 4), (1, 4))]
     more = draw(st.just((0, 0)) | pairs(0, 8))  # (0, 0): the kernel reaches over the whole padded picture
     size = [max(1, d*(k - 1) + 1 - 2*p + m) for k, d, p, m in zip(k, d, p, more)]
     n, c, o = draw(st.integers(0, 4)), g*draw(st.integers(1, 3)), g*draw(st.integers(1, 3))
     gen = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    x, w, b = (torch.randn(shape, generator=gen, dtype=torch.float64, requires_grad=True) for shape in ((n, c, *size), (o, c//g, *k), (o,)))
+    x, w, b = (torch.randn(shape, generator=gen, dtype=torch.float64, requires_grad=True)
+               for shape in ((n, c, *size), (o, c//g, *k), (o,)))
     return x, w, b if draw(st.booleans()) else None, dict(stride=s, padding=p, dilation=d, groups=g)
 
 
@@ -54,7 +58,8 @@ def test_conv_matrix(case):
     y = F.conv2d(x, w, **kw)
     M = conv_matrix(w, tuple(x.shape[2:]), **kw)
     assert M.is_coalesced() and M.shape == (y.shape[1:].numel(), x.shape[1:].numel())
-    torch._validate_sparse_coo_tensor_args(M.indices(), M.values().detach(), M.shape, is_coalesced=True)  # rows in order, each place once
+    # rows in order, each place once
+    torch._validate_sparse_coo_tensor_args(M.indices(), M.values().detach(), M.shape, is_coalesced=True)
     g = torch.randn_like(y)
     back, = torch.autograd.grad(y, x, g, retain_graph=True)
     compare((M @ x.flatten(1).T).T.reshape(y.shape), y, [x, w])
@@ -77,23 +82,30 @@ def test_unfold(case):
 def test_padding_by_name(case, name):
     x, w, b, kw = case
     kw |= dict(stride=1, padding=name)
-    size = [d*(k - 1) + 1 + m for d, k, m in zip(kw['dilation'], w.shape[2:], x.shape[2:])]  # large enough for 'valid', too
+    spans = zip(kw['dilation'], w.shape[2:], x.shape[2:])
+    size = [d*(k - 1) + 1 + m for d, k, m in spans]  # large enough for 'valid', too
     x = torch.randn(len(x), x.shape[1], *size, dtype=torch.float64, requires_grad=True)
     compare(conv2d(x, w, b, **kw), F.conv2d(x, w, b, **kw), [x, w])
 
 
+WRONG = 'stride', 'dilation', 'padding', 'groups', 'channels', 'kernels', 'kernel', 'bias', 'type', 'axes'
+
+
 @many
-@given(cases(), st.sampled_from(['stride', 'dilation', 'padding', 'groups', 'channels', 'kernels', 'kernel', 'bias', 'type', 'axes']), st.integers(-3, 0))
+@given(cases(), st.sampled_from(WRONG), st.integers(-3, 0))
 def test_one_clear_error(case, what, low):
-    "What does not go together is a ValueError (for types: TypeError) in one sentence, and PyTorch refuses it, too."
+    "What doesn't go together is a ValueError (types: TypeError) in one sentence; PyTorch refuses it, too."
     x, w, b, kw = (t.detach() if isinstance(t, torch.Tensor) else t for t in case)
     b = torch.zeros(len(w), dtype=x.dtype)
     if what in ('stride', 'dilation'): kw[what] = (1, low)
     elif what == 'padding': kw[what] = (low - 1, 0)
     elif what == 'groups': kw[what] = x.shape[1] + 1
     elif what == 'channels': x = torch.cat([x, x[:, :1]], 1)
-    elif what == 'kernels': w, b, kw['groups'] = torch.cat([w, w[:1]])[:, :1], torch.zeros(len(w) + 1, dtype=x.dtype), x.shape[1]
-    elif what == 'kernel': w = torch.zeros(*w.shape[:2], x.shape[2] + 2*kw['padding'][0] + 1, w.shape[3], dtype=x.dtype)
+    elif what == 'kernels':
+        w, b = torch.cat([w, w[:1]])[:, :1], torch.zeros(len(w) + 1, dtype=x.dtype)
+        kw['groups'] = x.shape[1]
+    elif what == 'kernel':
+        w = torch.zeros(*w.shape[:2], x.shape[2] + 2*kw['padding'][0] + 1, w.shape[3], dtype=x.dtype)
     elif what == 'bias': b = torch.zeros(len(w) + 1, dtype=x.dtype)
     elif what == 'type': w = w.float()
     elif what == 'axes': x = x[None]
@@ -107,34 +119,61 @@ def test_one_clear_error(case, what, low):
 @pytest.mark.parametrize('name', ['groups', 'stride', 'padding', 'dilation'])
 @pytest.mark.parametrize('value', [True, 1.])
 def test_neither_true_nor_a_float_is_a_whole_number(name, value):
-    with pytest.raises(ValueError, match=f'{name} is {value}'): conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2), **{name: value})
+    x, w = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2)
+    with pytest.raises(ValueError, match=f'{name} is {value}'): conv2d(x, w, **{name: value})
 
 
-@many
-@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 12))
-def test_shift_keeps_the_picture(n, h, w):
-    x = torch.randint(1, 9, (n, 2, h, w))
-    y = random_shift(x, 1)
-    padded = F.pad(x, (1,)*4)
-    for a, p in zip(y, padded): assert any(torch.equal(a, p[:, i:i+h, j:j+w]) for i in range(3) for j in range(3))
+@pytest.mark.parametrize('whole', [np.int64, np.uint8, torch.tensor], ids=['int64', 'uint8', 'tensor'])
+def test_whole_numbers_of_numpy_and_torch(whole):
+    "Settings read from an array or computed as a tensor are whole numbers, in PyTorch as here."
+    x, w = torch.randn(2, 4, 9, 8), torch.randn(6, 2, 3, 3)
+    kw = dict(stride=2, padding=1, dilation=2, groups=2)
+    theirs = {k: whole(v) for k, v in kw.items()}
+    torch.testing.assert_close(conv2d(x, w, **theirs), F.conv2d(x, w, **theirs))
+    torch.testing.assert_close(conv2d(x, w, **theirs), conv2d(x, w, **kw))
+    a, b = conv_matrix(w, (whole(9), whole(8)), **theirs), conv_matrix(w, (9, 8), **kw)
+    assert torch.equal(a.to_dense(), b.to_dense())
+    del kw['groups'], theirs['groups']
+    assert torch.equal(unfold(x, whole(3), **theirs), F.unfold(x, 3, **kw))
+    assert torch.equal(unfold(x, (whole(3), 2)), F.unfold(x, (3, 2)))
+    places = out_size(whole(9), whole(3), *map(whole, (2, 1, 2)))
+    assert places == 4 and type(places) is int
 
 
-def test_receptive_field_is_what_gradients_reach():
-    torch.manual_seed(0)
-    net = conv_net((4, 4, 4), (5, 3, 3), size=64)[:9].eval()
-    with torch.no_grad():
-        for m in net.modules():
-            if isinstance(m, torch.nn.Conv2d): m.weight.abs_()
-    x = torch.rand(1, 1, 64, 64, requires_grad=True)
-    y, f = net(x), receptive_field(net)
-    for i in (0, 3, y.shape[2] - 1):
-        hit = torch.autograd.grad(y[0, 0, i, 4], x, retain_graph=True)[0][0, 0].any(1).nonzero().flatten()
-        assert (hit.min().item(), hit.max().item()) == (max(0, f.start + i*f.step), min(63, f.start + i*f.step + f.size - 1))
+def test_defaults_are_those_of_pytorch():
+    x, w = torch.randn(2, 4, 9, 8), torch.randn(6, 4, 3, 3)
+    torch.testing.assert_close(conv2d(x, w), F.conv2d(x, w))
+    assert torch.equal(unfold(x, 3), F.unfold(x, 3))
+    by_matrix = (conv_matrix(w, (9, 8)) @ x.flatten(1).T).T.reshape(2, 6, 7, 6)
+    torch.testing.assert_close(by_matrix, F.conv2d(x, w), rtol=1e-4, atol=1e-5)
+    assert out_size(9, 3) == F.conv2d(x, w).shape[2]
+
+
+@pytest.mark.parametrize('stride, dilation', [(0, 1), (1, 0), (1, -2)])
+def test_settings_are_checked_beside_a_named_padding(stride, dilation):
+    wrong = f'{"stride" if stride < 1 else "dilation"} is'
+    x, w = torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3)
+    with pytest.raises(ValueError, match=wrong):
+        conv2d(x, w, stride=stride, padding='same', dilation=dilation)
+
+
+def test_show_numbers():
+    "Zeros stay blank, and the colours are symmetric about zero: 4 is as strong as -4 would be."
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    ax = show_numbers(torch.tensor([[0., 2.], [-1., 4.]]), plt.figure().gca(), 'a title', '{:.1f}')
+    assert sorted(t.get_text() for t in ax.texts) == ['-1.0', '2.0', '4.0'] and ax.get_title() == 'a title'
+    assert {t.get_text(): t.get_position() for t in ax.texts}['2.0'] == (1, 0)
+    assert ax.images[0].get_clim() == (-4, 4)
+    plt.close()
 
 
 def test_import_is_light():
-    code = 'import lesson8.convolutions, sys; print([m for m in ("pandas", "matplotlib", "fastai", "fastcore", "sklearn", "scipy") if m in sys.modules])'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+    heavy = 'pandas', 'matplotlib', 'fastai', 'fastcore', 'sklearn', 'scipy', 'lesson8.training'
+    code = f'import lesson8.convolutions, sys; print([m for m in {heavy} if m in sys.modules])'
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == '[]'
 
 
 def test_same_on_a_gpu():
@@ -144,9 +183,5 @@ def test_same_on_a_gpu():
     xc, wc, bc = (t.cuda() for t in (x, w, b))
     kw = dict(stride=2, padding=1, groups=2)
     close(conv2d(xc, wc, bc, **kw).cpu(), conv2d(x, w, b, **kw))
-    close((conv_matrix(wc, (9, 8), **kw) @ xc.flatten(1).T).cpu(), conv_matrix(w, (9, 8), **kw) @ x.flatten(1).T)
-    close(random_shift(xc, 0), xc)
-    net, pictures = conv_net(), torch.rand(20, 1, 28, 28)
-    before = top_patches(net[:4], pictures, 3)
-    net.cuda()
-    assert torch.equal(top_patches(net[:4], pictures, 3)[0], before[0]) and len(layer_table(net)) == 5
+    ours, theirs = ((conv_matrix(k, (9, 8), **kw) @ t.flatten(1).T).cpu() for k, t in ((wc, xc), (w, x)))
+    close(ours, theirs)
