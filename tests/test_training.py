@@ -1,7 +1,9 @@
 "What a notebook cell cannot test of the training loop: terminals and kernels, interruptions, missing packages, waiting for the device."
-import inspect, subprocess, sys
+import inspect, pickle, subprocess, sys
+from functools import partial
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,15 +11,19 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conftest import require
-from lesson8 import training
+from lesson8.batches import Batches, check_batches
 from lesson8.embeddings import DotProductBias
-from lesson8.training import Batches, fit, predict
+from lesson8.history import TrainingStopped, accuracy, plot_history
+from lesson8.lr_finder import LRFinder, lr_find
+from lesson8.steps import AdamW, dot_gradient, num_threads
+from lesson8.training import evaluating, fit, predict
 from run import run_notebook
 
 SLOW = '''
 import time, torch
 from torch import nn
-from lesson8.training import Batches, fit
+from lesson8.batches import Batches
+from lesson8.training import fit
 def slow(x): time.sleep(.06); return x
 train = Batches(torch.randn(30, 2), torch.randn(30, 1), 1, transform=slow)
 '''
@@ -82,7 +88,7 @@ def test_threads_come_back_when_interrupted(error):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with pytest.raises(error): fit(dot(), Batches(*ratings(), 50, transform=stop), progress=False)
+        with pytest.raises(error): fit(dot(), Batches(*ratings(), 50, transform=stop), threads=1, progress=False)
         assert torch.get_num_threads() == 2
     finally: torch.set_num_threads(before)
 
@@ -101,7 +107,9 @@ def test_no_step_waits_for_the_device(by_hand):
     x, y = ratings()
     reads = []
     for bs in (8, 80):  # 50 steps an epoch and 5
-        with Reads() as mode: fit(dot(), Batches(x, y, bs), Batches(x, y, 400, shuffle=False), epochs=2, by_hand=by_hand, progress=False)
+        model = dot()
+        gradient = dot_gradient(model) if by_hand else None
+        with Reads() as mode: fit(model, Batches(x, y, bs), Batches(x, y, 400, shuffle=False), epochs=2, gradient=gradient, progress=False)
         reads.append(mode.n)
     assert reads[0] == reads[1] < 10
     with Reads() as mode: [t.item() for t in torch.ones(3)]
@@ -138,34 +146,267 @@ def replaced(model):
     return model
 
 
+def patched(model):
+    model.score = lambda x: 0*x[:, 0].float() + model.user_bias.weight.sum()
+    return model
+
+
+def tied(model=None):
+    torch.manual_seed(0)
+    model = DotProductBias(20, 20, 4)
+    model.item_factors.weight = model.user_factors.weight
+    return model
+
+
+def ranged(model):
+    model.y_range = torch.tensor([0., 5.5])
+    return model
+
+
+ODD = dict(subclass=lambda: Scaled(20, 30, 4), tied=tied, **{f.__name__: lambda f=f: f(dot()) for f in (hooked, frozen, clipped, watched, replaced, patched, ranged)})
+
+
 @pytest.mark.filterwarnings('ignore:Full backward hook')
-@pytest.mark.parametrize('make', [
-    lambda: Scaled(20, 30, 4), *[lambda f=f: f(dot()) for f in (hooked, frozen, clipped, watched, replaced)]],
-    ids=['subclass', 'hook', 'frozen', 'clipped', 'watched', 'replaced'])
-def test_formula_is_not_used_for_another_model(make, monkeypatch):
-    "The hand-derived gradient holds for DotProductBias itself: anything else goes through autograd."
+@pytest.mark.parametrize('make', ODD.values(), ids=ODD)
+def test_formula_is_refused_for_another_model(make):
+    "The hand-derived gradient holds for DotProductBias itself; all else is said in one sentence that names the way out."
+    with pytest.raises(ValueError, match='and here .*: leave `gradient` out'): dot_gradient(make())
+
+
+@pytest.mark.filterwarnings('ignore:Full backward hook')
+@pytest.mark.parametrize('make', [m for k, m in ODD.items() if k not in ('ranged', 'replaced')])
+def test_fit_trains_what_the_model_computes(make):
+    "Losses and weights are those of a bare loop with autograd, whatever was done to the model."
+    (x, y), steps = ratings(), 3
+    x = x.clamp(max=19)
     torch.manual_seed(0); model = make()
     torch.manual_seed(0); other = make()  # no copy: that would lose the hooks of tensors
-    def batches(): return Batches(*ratings(), 50, seed=0)
-    used = []
-    monkeypatch.setattr(training, 'dot_gradient', lambda m: used.append(m))
-    a, b = fit(model, batches(), progress=False), fit(other, batches(), by_hand=False, progress=False)
-    assert not used and a.losses == b.losses
-    with pytest.raises(TypeError): fit(dot(), batches(), progress=False)  # here it is used, and the stand-in returned None
-    assert used
+    h = fit(model, [(x, y)]*steps, epochs=1, lr=.1, wd=0, schedule=None, opt=torch.optim.SGD, progress=False)
+    opt, losses = torch.optim.SGD([p for p in other.parameters() if p.requires_grad], .1), []
+    for _ in range(steps):
+        opt.zero_grad(); loss = F.mse_loss(other(x), y); loss.backward(); opt.step(); losses.append(loss.item())
+    assert h.losses == losses
+    for p, q in zip(model.parameters(), other.parameters()): assert torch.equal(p, q)
 
 
-@pytest.mark.parametrize('loss', [F.l1_loss, nn.MSELoss(reduction='sum')], ids=['l1', 'sum'])
-def test_formula_is_not_used_for_another_loss(loss):
-    a, b = (fit(dot(), Batches(*ratings(), 50, seed=0), loss=loss, by_hand=by_hand, progress=False).losses for by_hand in (True, False))
-    assert a == b != fit(dot(), Batches(*ratings(), 50, seed=0), progress=False).losses
+def test_formula_follows_the_model():
+    "A range changed later is used; a weight frozen or replaced later is refused before anything moves."
+    x, y = ratings()
+    model = dot(); gradient = dot_gradient(model)
+    for y_range in ((1, 6), None, (0, 9)):
+        model.y_range = y_range
+        mine, grads = gradient(x, y), [p.grad.clone() for p in model.parameters()]
+        model.zero_grad(); loss = F.mse_loss(model(x), y); loss.backward()
+        torch.testing.assert_close(mine, loss.detach())
+        for p, g in zip(model.parameters(), grads): torch.testing.assert_close(p.grad, g, rtol=1e-4, atol=1e-6)
+    model.item_bias.requires_grad_(False)
+    with pytest.raises(ValueError, match='has been frozen'): gradient(x, y)
+    model.item_bias.requires_grad_(True); model.zero_grad()
+    model.item_bias.weight = nn.Parameter(torch.zeros(30, 1))
+    with pytest.raises(ValueError, match='has been replaced'): gradient(x, y)
+
+
+def test_gradient_serves_a_second_fit_and_no_second_model():
+    model = dot(); gradient, before = dot_gradient(model), model.item_bias.weight.clone()
+    fit(model, Batches(*ratings(), 50), epochs=1, gradient=gradient, progress=False)
+    between = model.item_bias.weight.clone()
+    fit(model, Batches(*ratings(), 50), epochs=1, gradient=gradient, progress=False)
+    assert not torch.equal(before, between) and not torch.equal(between, model.item_bias.weight)
+    with pytest.raises(ValueError, match='got a gradient'): fit(dot(), Batches(*ratings(), 50), gradient=gradient, progress=False)
 
 
 @pytest.mark.parametrize('by_hand', [True, False])
 def test_targets_that_do_not_fit_are_refused(by_hand):
     "From a loader that checks nothing: one target for all pairs would be compared with each of them."
+    (x, y), model = ratings(), dot()
+    with pytest.raises(ValueError, match='shape'): fit(model, [(x, y[:1])], gradient=dot_gradient(model) if by_hand else None, progress=False)
+
+
+def test_training_knows_no_model():
+    "Neither at import nor while it trains one."
+    code = "import sys, torch, lesson8.lr_finder as t; from torch import nn; t.fit(nn.Linear(2, 1), [(torch.ones(3, 2), torch.ones(3, 1))], progress=False)"
+    code += "; print([m for m in sys.modules if m in ('lesson8.embeddings', 'lesson8.deep_collab', 'torch._dynamo')])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
+
+
+def test_frozen_and_unfrozen_while_training():
+    "What `after_epoch` freezes stays where it is from then on, what it unfreezes begins to learn."
+    model, seen = dot(), []
+    model.item_bias.requires_grad_(False)
+    def swap(model, history):
+        seen.append({k: p.clone() for k, p in model.named_parameters()})
+        if len(history) == 2: model.item_bias.requires_grad_(True); model.user_bias.requires_grad_(False)
+    fit(model, Batches(*ratings(), 50), epochs=4, wd=.3, progress=False, after_epoch=swap)
+    moved = [[k for k in a if not torch.equal(a[k], b[k])] for a, b in zip(seen, seen[1:])]
+    both = ['user_factors.weight', 'item_factors.weight']
+    assert moved == [both + ['user_bias.weight']] + [both + ['item_bias.weight']]*2
+    with pytest.raises(ValueError, match='no weight to train'):
+        fit(model, Batches(*ratings(), 50), progress=False, after_epoch=lambda m, h: [p.requires_grad_(False) for p in m.parameters()] and None)
+    model = dot()
+    def freeze(m, h): m.item_bias.requires_grad_(False); seen.append(m.item_bias.weight.clone())
+    with pytest.raises(ValueError, match='frozen'):
+        fit(model, Batches(*ratings(), 50), gradient=dot_gradient(model), progress=False, after_epoch=freeze)
+    assert torch.equal(seen[-1], model.item_bias.weight)
+
+
+def test_steps_are_in_training_mode_and_all_else_is_not():
+    class Net(nn.Linear):
+        def forward(self, x): seen.append(self.training); return super().forward(x)
+    net, seen = Net(2, 1).eval(), []
+    data = [(torch.ones(3, 2), torch.ones(3, 1))]*2
+    fit(net, data, data[:1], epochs=2, progress=False, after_epoch=lambda m, h: seen.append(m.training))
+    assert seen == [True, True, False, False]*2 and not net.training
+
+
+def test_questions_change_nothing():
+    "predict and lr_find leave modes, weights and random numbers as they were; so does an interrupted predict."
+    net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(.5), nn.Sequential(nn.Linear(8, 1), nn.Dropout(.5)).eval())
+    x, y = torch.randn(60, 2), torch.randn(60, 1)
+    batches, modes = Batches(x, y, 8, seed=5), [m.training for m in net.modules()]
+    before = [torch.get_rng_state(), batches.generator.get_state(), *(p.clone() for p in net.parameters())]
+    lr_find(net, batches, steps=20, progress=False)
+    with pytest.raises(RuntimeError): predict(net, [(x[:, :1], y)])
+    predict(net, [(x, y)])
+    with evaluating(net) as device: assert device == x.device and not any(m.training for m in net.modules())
+    assert [m.training for m in net.modules()] == modes
+    for a, b in zip(before, [torch.get_rng_state(), batches.generator.get_state(), *net.parameters()]): assert torch.equal(a, b)
+    lr_find(net, Batches(x, y, 8), steps=20, progress=False)  # its order comes from the numbers of torch itself
+    assert torch.equal(before[0], torch.get_rng_state())
+    with pytest.raises(ValueError, match='gradient is for this model'): lr_find(dot(), Batches(*ratings(), 50), gradient=dot_gradient(dot()))
+
+
+def test_predict_without_parameters():
+    class Mean(nn.Module):
+        def forward(self, x): return x.mean(1)
+    x = torch.randn(6, 2)
+    assert torch.equal(predict(Mean(), Batches(x, x[:, 0], 4, shuffle=False))[0], x.mean(1))
+
+
+def test_finder():
+    "The suggestion is a tenth of the rate at the lowest loss; a single finite loss makes a picture, too."
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    assert LRFinder([1e-3, 1e-2, .1, 1.], [4., 3., 1., 99.]).suggestion == .1/10
+    low, high = LRFinder([1e-6], [2.]).plot().get_ylim()
+    assert low < 2 < high
+    plt.close('all')
+
+
+class Picky(nn.Linear):
+    def check_data(self, x, y):
+        if (y > 4).any(): raise ValueError('a target above 4')
+
+
+def test_data_are_checked_by_the_method_of_the_class_alone():
     x, y = ratings()
-    with pytest.raises(ValueError, match='of shape'): fit(dot(), [(x, y[:1])], by_hand=by_hand, progress=False)
+    seen, x = [], x.float()
+    for train, valid in ((Batches(x, y[:, None]), None), (Batches(x[y < 5], y[y < 5, None]), Batches(x, y[:, None]))):
+        with pytest.raises(ValueError, match='a target above 4'):
+            fit(Picky(2, 1), train, valid, progress=False, after_epoch=lambda m, h: seen.append(1))
+    assert not seen
+    net = nn.Linear(2, 1); net.check = net.check_data = seen.append  # attributes that happen to be called so
+    fit(net, Batches(x, y[:, None], 100), epochs=1, progress=False)
+    assert not seen and check_batches('train', Batches(x, y), Picky(2, 1).check_data and nn.Linear(2, 1)) == 7
+
+
+def test_accuracy_wants_a_class_a_row():
+    with pytest.raises(ValueError, match=r'y has shape \(4, 1\): expected \(4,\)'): accuracy(torch.eye(4), torch.arange(4)[:, None])
+
+
+def test_stopped_early_and_drawn():
+    "Validation dots stand where their epochs ended, though steps of another one follow; the error survives pickling."
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    net, x = nn.Linear(2, 1), torch.ones(8, 2)
+    def spoil(m, h):
+        if len(h) == 2: m.weight.data.fill_(float('nan'))
+    with pytest.raises(TrainingStopped) as e:
+        fit(net, Batches(x, x[:, :1], 2), Batches(x, x[:, :1], 8), epochs=4, progress=False, after_epoch=spoil)
+    again = pickle.loads(pickle.dumps(e.value))
+    assert str(again) == str(e.value) and 'at step 9 (epoch 3' in str(again)
+    assert len(again.history.losses) == 12 and plot_history(again.history)[0].lines[2].get_xdata().tolist() == [4, 8]
+    plt.close('all')
+
+
+def test_numpy_integers():
+    n = np.int64(2)
+    x, y = ratings()
+    batches = Batches(x.float(), y[:, None], np.int64(100), seed=n)
+    assert len(fit(nn.Linear(2, 1), batches, epochs=n, threads=np.int64(1), progress=False)) == 2
+    assert len(lr_find(nn.Linear(2, 1), batches, steps=np.int64(5), progress=False).losses) == 5
+    with num_threads(n): assert torch.get_num_threads() == 2
+    for wrong in (True, 2., '2'):
+        with pytest.raises(ValueError, match='whole number'): fit(nn.Linear(2, 1), batches, epochs=wrong)
+        with pytest.raises(ValueError, match='whole number'): Batches(x, y, wrong)
+
+
+def weights(seed=0):
+    torch.manual_seed(seed)
+    return [nn.Parameter(torch.randn(s)) for s in ((5, 3), (7,), (2, 2))]
+
+
+def walk(opt, ps, steps, after=lambda: None, seed=1):
+    torch.manual_seed(seed)
+    for _ in range(steps):
+        for p in ps: p.grad = torch.randn_like(p)
+        opt.step(); after()
+
+
+def test_adamw_is_torchs():
+    "Same defaults, same steps with the defaults, and a state that either continues for the other."
+    ours, theirs = (inspect.signature(c).parameters for c in (AdamW, torch.optim.AdamW))
+    assert {k: p.default for k, p in ours.items()} == {k: theirs[k].default for k in ours} and issubclass(AdamW, torch.optim.Optimizer)
+    for first, second in ((AdamW, torch.optim.AdamW), (torch.optim.AdamW, AdamW), (AdamW, AdamW)):
+        whole, ps = weights(), weights()
+        opt = torch.optim.AdamW(whole)
+        walk(opt, whole, 5); walk(opt, whole, 5, seed=2)
+        a, b = first(ps), second(ps)
+        walk(a, ps, 5); b.load_state_dict(pickle.loads(pickle.dumps(a.state_dict()))); walk(b, ps, 5, seed=2)
+        for p, q in zip(ps, whole): torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match='amsgrad'): AdamW(ps).load_state_dict(torch.optim.AdamW(ps, amsgrad=True).state_dict())
+
+
+def test_adamw_with_scheduler_groups_hooks_and_closure():
+    def trained(cls):
+        ps = weights()
+        opt = cls(ps[:1], lr=.1)
+        opt.add_param_group(dict(params=ps[1:], weight_decay=0., betas=(.5, .6)))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(opt, .1, 20)
+        walk(opt, ps, 10, schedule.step)
+        return opt, ps
+    (opt, ps), (_, other) = trained(AdamW), trained(torch.optim.AdamW)
+    for p, q in zip(ps, other): torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
+    opt.zero_grad(set_to_none=False); assert all((p.grad == 0).all() for p in ps)
+    opt.zero_grad(); assert all(p.grad is None for p in ps)
+    seen = []
+    opt.register_step_pre_hook(lambda *a: seen.append('pre')); opt.register_step_post_hook(lambda *a: seen.append('post'))
+    def loss():
+        value = sum((p**2).sum() for p in ps); value.backward()
+        return value
+    before = [p.clone() for p in ps]
+    assert opt.step(loss) > 0 and seen == ['pre', 'post'] and not torch.equal(before[0], ps[0])
+
+
+def test_adamw_makes_one_call_a_group(monkeypatch):
+    calls, kernel, ps = [], torch._fused_adamw_, weights()
+    monkeypatch.setattr(torch, '_fused_adamw_', lambda weights, *a, **k: calls.append(len(weights)) or kernel(weights, *a, **k))
+    walk(AdamW(ps), ps, 1); walk(AdamW([dict(params=ps[:1]), dict(params=ps[1:])]), ps, 1)
+    assert calls == [3, 1, 2]
+    ps[1].data = ps[1].data.double()  # two types in a group: a call each
+    walk(AdamW(ps), ps, 1); assert calls[3:] == [2, 1]
+    for kwargs in (dict(lr=-1), dict(betas=(.9, 1.)), dict(weight_decay=-.1), dict(eps=-1)):
+        with pytest.raises(ValueError, match='give a finite number'): AdamW(ps, **kwargs)
+
+
+def test_default_optimiser_of_fit():
+    "Betas (.9, .99) and fit's weight decay, as in the course's numbers."
+    x, y = ratings()
+    runs = [fit(dot(), Batches(x, y, 50, seed=0), wd=.1, schedule=None, progress=False, **kw).losses
+            for kw in ({}, dict(opt=partial(torch.optim.AdamW, betas=(.9, .99))), dict(opt=torch.optim.AdamW))]
+    torch.testing.assert_close(torch.tensor(runs[0]), torch.tensor(runs[1]), rtol=1e-4, atol=1e-5)
+    assert max(abs(a - b) for a, b in zip(runs[0], runs[2])) > 1e-3
 
 
 def test_transformed_inputs_are_not_checked_as_pairs():
@@ -205,5 +446,6 @@ def test_after_epoch_stops():
 @pytest.mark.parametrize('by_hand', [True, False])
 def test_gpu_trains_to_the_same(by_hand):
     require('gpu', torch.cuda.is_available(), 'a machine with an NVIDIA GPU')
-    runs = [fit(dot().to(device), Batches(*ratings(), 50, seed=0).to(device), by_hand=by_hand, progress=False) for device in ('cpu', 'cuda')]
+    models = [dot().to(device) for device in ('cpu', 'cuda')]
+    runs = [fit(m, Batches(*ratings(), 50, seed=0).to(m.user_bias.weight.device), gradient=dot_gradient(m) if by_hand else None, progress=False) for m in models]
     torch.testing.assert_close(*(torch.tensor(h.losses) for h in runs), rtol=1e-3, atol=1e-3)
