@@ -52,7 +52,8 @@ def ours(seed, by_hand=True, rows=None, n_factors=50, bs=64, lr=5e-3, wd=.1, bet
     model = DotProductBias(943, 1682, n_factors)
     batches, check = Batches(x[train], y[train], bs, seed=seed), Batches(x[valid], y[valid], 4096, shuffle=False)
     opt, gradient = partial(AdamW, betas=(.9, beta2), eps=eps), dot_gradient(model) if by_hand else None
-    history, *times = timed(lambda: fit(model, batches, check, epochs=5, lr=lr, wd=wd, opt=opt, gradient=gradient, threads=1, progress=False))
+    settings = dict(epochs=5, lr=lr, wd=wd, opt=opt, gradient=gradient, threads=1, progress=False)
+    history, *times = timed(lambda: fit(model, batches, check, **settings))
     return history.last['valid_loss'], *times
 
 

@@ -124,7 +124,8 @@ def averages(n):
     def pred(model, seed, bs, **kw):
         torch.manual_seed(seed)
         m = model()
-        fit(m, Batches(x[OUTER[0]], y[OUTER[0]], bs, seed=seed), gradient=quick(m), threads=1, progress=False, **kw)
+        batches = Batches(x[OUTER[0]], y[OUTER[0]], bs, seed=seed)
+        fit(m, batches, gradient=quick(m), threads=1, progress=False, **kw)
         with torch.no_grad(): return m(x[OUTER[1]])
     truth, pairs, mixed = y[OUTER[1]], [], []
     for seed in range(n):
@@ -175,7 +176,8 @@ def imitate_error(d, n, seed, width=128, steps=2000, hidden_rows=5000):
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(2*d, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1), nn.Flatten(0))
     bs = min(256, n)
-    fit(net, Batches(x[:n], y[:n], bs, seed=seed), epochs=max(1, round(steps*bs/n)), lr=5e-3, wd=.1, threads=1, progress=False)
+    epochs = max(1, round(steps*bs/n))
+    fit(net, Batches(x[:n], y[:n], bs, seed=seed), epochs=epochs, lr=5e-3, wd=.1, threads=1, progress=False)
     with torch.no_grad(): return (net(x[n:]) - y[n:]).square().mean().sqrt().item()
 
 

@@ -43,8 +43,9 @@ def run(train, valid, device, seed, by_hand, bs, n_factors, lr, wd, beta2, eps, 
     batches, check = Batches(*train, bs, seed=seed).to(device), Batches(*valid, 20_000, shuffle=False).to(device)
     wait = torch.cuda.synchronize if device == 'cuda' else lambda: None
     wait(); start = time.perf_counter()
-    history = fit(model, batches, check, epochs=epochs, lr=lr, wd=wd, opt=partial(AdamW, betas=(.9, beta2), eps=eps),
-                  gradient=dot_gradient(model) if by_hand else None, progress=False)
+    opt, gradient = partial(AdamW, betas=(.9, beta2), eps=eps), dot_gradient(model) if by_hand else None
+    history = fit(model, batches, check, epochs=epochs, lr=lr, wd=wd, opt=opt, gradient=gradient,
+                  progress=False)
     wait()
     return history.last['valid_loss'], time.perf_counter() - start, epochs*len(batches)
 

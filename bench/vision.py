@@ -86,7 +86,8 @@ def train(s, seed, x, y, device):
     batches = Batches(x, y, s['bs'], seed=seed, transform=partial(as_input, shift=s['shift']))
     loss = partial(F.cross_entropy, label_smoothing=s['smooth'])
     sync(device); cpu, wall = time.process_time(), time.perf_counter()
-    fit(net, batches, loss=loss, epochs=s['epochs'], lr=s['lr'], wd=s['wd'], threads=1, autocast=torch.bfloat16 if s['bf16'] else None,
+    autocast = torch.bfloat16 if s['bf16'] else None
+    fit(net, batches, loss=loss, epochs=s['epochs'], lr=s['lr'], wd=s['wd'], threads=1, autocast=autocast,
         progress=False)
     sync(device)
     return net, time.process_time() - cpu, time.perf_counter() - wall
