@@ -15,10 +15,12 @@ from functools import cache, partial
 import torch
 import torch.nn.functional as F
 
-from lesson8.data import Vocab, movielens_100k, random_split, rating_tensors
+from lesson8.batches import Batches
+from lesson8.data import movielens_100k, random_split, rating_tensors
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import AdamW
-from lesson8.training import Batches, fit
+from lesson8.steps import AdamW, dot_gradient
+from lesson8.training import fit
+from lesson8.vocab import Vocab
 
 from _record import row, save
 
@@ -49,8 +51,9 @@ def ours(seed, by_hand=True, rows=None, n_factors=50, bs=64, lr=5e-3, wd=.1, bet
     torch.manual_seed(seed)
     model = DotProductBias(943, 1682, n_factors)
     batches, check = Batches(x[train], y[train], bs, seed=seed), Batches(x[valid], y[valid], 4096, shuffle=False)
-    history, *times = timed(lambda: fit(model, batches, check, epochs=5, lr=lr, wd=wd, opt=partial(AdamW, betas=(.9, beta2), eps=eps),
-                                        by_hand=by_hand, progress=False))
+    opt, gradient = partial(AdamW, betas=(.9, beta2), eps=eps), dot_gradient(model) if by_hand else None
+    settings = dict(epochs=5, lr=lr, wd=wd, opt=opt, gradient=gradient, threads=1, progress=False)
+    history, *times = timed(lambda: fit(model, batches, check, **settings))
     return history.last['valid_loss'], *times
 
 

@@ -12,10 +12,13 @@ import torch
 from torch import nn
 
 from _record import row, save
-from lesson8.data import Vocab, movielens_100k, random_split, rating_tensors
+from lesson8.batches import Batches
+from lesson8.data import movielens_100k, random_split, rating_tensors
 from lesson8.deep_collab import CollabNN, get_emb_sz
 from lesson8.embeddings import DotProductBias
-from lesson8.training import Batches, fit
+from lesson8.steps import dot_gradient
+from lesson8.training import fit
+from lesson8.vocab import Vocab
 
 N_USERS, N_ITEMS = 943, 1682
 BUDGETS = (5, 10, 20, 50, 100)  # factors of the dot product; the net gets at most as many weights
@@ -37,7 +40,13 @@ def score(model, split, seed, bs, **kwargs):
     x, y = DATA[:2]
     train, valid = Batches(x[split[0]], y[split[0]], bs, seed=seed), Batches(x[split[1]], y[split[1]], 4096, shuffle=False)
     torch.manual_seed(seed)
-    return fit(model(), train, valid, progress=False, **kwargs).last['valid_loss']
+    m = model()
+    return fit(m, train, valid, gradient=quick(m), threads=1, progress=False, **kwargs).last['valid_loss']
+
+
+def quick(model):
+    "The gradient derived by hand where it is the model's; None, which means autograd, for every other model."
+    return dot_gradient(model) if type(model) is DotProductBias else None
 
 
 def weights(model): return sum(p.numel() for p in model.parameters())
@@ -115,7 +124,8 @@ def averages(n):
     def pred(model, seed, bs, **kw):
         torch.manual_seed(seed)
         m = model()
-        fit(m, Batches(x[OUTER[0]], y[OUTER[0]], bs, seed=seed), progress=False, **kw)
+        batches = Batches(x[OUTER[0]], y[OUTER[0]], bs, seed=seed)
+        fit(m, batches, gradient=quick(m), threads=1, progress=False, **kw)
         with torch.no_grad(): return m(x[OUTER[1]])
     truth, pairs, mixed = y[OUTER[1]], [], []
     for seed in range(n):
@@ -166,7 +176,8 @@ def imitate_error(d, n, seed, width=128, steps=2000, hidden_rows=5000):
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(2*d, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1), nn.Flatten(0))
     bs = min(256, n)
-    fit(net, Batches(x[:n], y[:n], bs, seed=seed), epochs=max(1, round(steps*bs/n)), lr=5e-3, wd=.1, progress=False)
+    epochs = max(1, round(steps*bs/n))
+    fit(net, Batches(x[:n], y[:n], bs, seed=seed), epochs=epochs, lr=5e-3, wd=.1, threads=1, progress=False)
     with torch.no_grad(): return (net(x[n:]) - y[n:]).square().mean().sqrt().item()
 
 

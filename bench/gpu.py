@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs without installation, too
+from lesson8.batches import Batches
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import AdamW
-from lesson8.training import Batches, fit
+from lesson8.steps import AdamW, dot_gradient
+from lesson8.training import fit
 
 from _record import row, save
 
@@ -42,8 +43,9 @@ def run(train, valid, device, seed, by_hand, bs, n_factors, lr, wd, beta2, eps, 
     batches, check = Batches(*train, bs, seed=seed).to(device), Batches(*valid, 20_000, shuffle=False).to(device)
     wait = torch.cuda.synchronize if device == 'cuda' else lambda: None
     wait(); start = time.perf_counter()
-    history = fit(model, batches, check, epochs=epochs, lr=lr, wd=wd, opt=partial(AdamW, betas=(.9, beta2), eps=eps), by_hand=by_hand,
-                  threads=None, progress=False)
+    opt, gradient = partial(AdamW, betas=(.9, beta2), eps=eps), dot_gradient(model) if by_hand else None
+    history = fit(model, batches, check, epochs=epochs, lr=lr, wd=wd, opt=opt, gradient=gradient,
+                  progress=False)
     wait()
     return history.last['valid_loss'], time.perf_counter() - start, epochs*len(batches)
 

@@ -6,7 +6,7 @@
 
 The highest learning rate is chosen for every row by itself, the candidates in rising order until it gets worse: trained on the first 50,000
 training digits, scored on the last 10,000. Then the net is trained anew on all 60,000 (or frames made of them) and scored once on the test
-digits. Nets and frames are those of lesson8.pooling.
+digits. Nets are those of lesson8.pooling, frames those of lesson8.objects.
 Rows with more frames (pooling.small_12000...) take the learning rate of the row with 4,000.
 """
 import argparse, os, sys, time
@@ -19,9 +19,13 @@ import torch
 import torch.nn.functional as F
 
 from _record import RESULTS, row, save, stored_rows
-from lesson8.data import mnist
-from lesson8.pooling import large_objects, pool_net, shift, small_objects
-from lesson8.training import Batches, accuracy, fit, num_threads, predict
+from lesson8.batches import Batches
+from lesson8.history import accuracy
+from lesson8.images import mnist
+from lesson8.objects import large_objects, small_objects
+from lesson8.pooling import pool_net, shift
+from lesson8.steps import num_threads
+from lesson8.training import fit, predict
 
 RATES, SEEDS, SHIFTS, TEST = (.01, .02, .05, .1, .2, .4, .8), 5, (1, 2, 3, 4, 5, 6), (4000, 10000)
 FRAME_NET = dict(channels=(8, 16, 64), kernels=(5, 3, 3), size=56)
@@ -59,7 +63,7 @@ def run(spec, lr, seed, x, y):
     torch.manual_seed(seed)
     net = pool_net(**net).to(memory_format=torch.channels_last)
     start = time.process_time()
-    fit(net, batches, loss=F.cross_entropy, epochs=epochs, lr=lr, progress=False)
+    fit(net, batches, loss=F.cross_entropy, epochs=epochs, lr=lr, threads=1, progress=False)
     return net, time.process_time() - start
 
 

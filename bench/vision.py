@@ -21,8 +21,10 @@ import torch
 import torch.nn.functional as F
 
 from _record import RESULTS, row, save, stored_rows
-from lesson8.convolutions import conv_net, random_shift
-from lesson8.training import Batches, accuracy, fit, predict
+from lesson8.batches import Batches
+from lesson8.digits_net import conv_net, random_shift
+from lesson8.history import accuracy
+from lesson8.training import fit, predict
 
 BASE = dict(channels=(8, 16, 32, 64), kernels=(5, 3, 3, 3), strides=2, epochs=2, bs=256, lr=.03, wd=.01, smooth=.1, shift=0, bf16=False)
 FAST = {  # what differs from BASE; at most 6.5 CPU seconds for 60,000 digits
@@ -51,7 +53,7 @@ GPU_995 = {f'{e} epochs, {w}, shifts of {s}': BASE | GPU | dict(channels=ch, ker
 def load(folder, device):
     "Digits as (n, 1, 28, 28) bytes, and labels: 60,000 to train, 10,000 to test."
     if folder is None:
-        from lesson8.data import mnist
+        from lesson8.images import mnist
         d = mnist()
         if d.name != 'mnist': raise SystemExit('this needs the full MNIST: give its folder with --data')
         parts = d.train_x, d.train_y, d.test_x, d.test_y
@@ -84,7 +86,9 @@ def train(s, seed, x, y, device):
     batches = Batches(x, y, s['bs'], seed=seed, transform=partial(as_input, shift=s['shift']))
     loss = partial(F.cross_entropy, label_smoothing=s['smooth'])
     sync(device); cpu, wall = time.process_time(), time.perf_counter()
-    fit(net, batches, loss=loss, epochs=s['epochs'], lr=s['lr'], wd=s['wd'], autocast=torch.bfloat16 if s['bf16'] else None, progress=False)
+    autocast = torch.bfloat16 if s['bf16'] else None
+    fit(net, batches, loss=loss, epochs=s['epochs'], lr=s['lr'], wd=s['wd'], threads=1, autocast=autocast,
+        progress=False)
     sync(device)
     return net, time.process_time() - cpu, time.perf_counter() - wall
 
