@@ -25,7 +25,7 @@ def test_runs_and_reaches_its_figures(path, tmp_path):
     assert not off, off
 
 
-@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match('(0[1-9]|1[0-3])_', p.name)], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match('(0[1-9]|1[0-3])[a-d]?_', p.name)], ids=lambda p: p.stem)
 def test_chapter_reports_a_figure(path):
     rows = read_headlines(path)
     assert rows and all(math.isfinite(v) and tol >= 0 for _, v, tol, _ in rows)

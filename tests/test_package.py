@@ -24,7 +24,8 @@ LIGHT = dict(
         assert out.shape == (2,) and 0 < out.min() and out.max() < 5.5''',
     training='''
         from lesson8.embeddings import DotProductBias
-        from lesson8.training import Batches, fit
+        from lesson8.batches import Batches
+        from lesson8.training import fit
         torch.manual_seed(0)
         x = torch.randint(0, 4, (256, 2)); y = 1 + .6*x.sum(1)
         history = fit(DotProductBias(4, 4, n_factors=2), Batches(x, y, bs=16), Batches(x, y, bs=64, shuffle=False), epochs=3, lr=.1)
@@ -47,7 +48,28 @@ LIGHT = dict(
     history='''
         from lesson8.history import smooth
         assert smooth([2., 2.]) == [2., 2.]''',
-    dropout=None, activations=None)
+    batches='''
+        from lesson8.batches import Batches
+        assert [len(y) for x, y in Batches(torch.zeros(5, 2), torch.zeros(5), bs=2)] == [2, 2, 1]''',
+    lr_finder='''
+        from lesson8.batches import Batches
+        from lesson8.lr_finder import lr_find
+        x = torch.randn(64, 2)
+        found = lr_find(torch.nn.Linear(2, 1), Batches(x, x.sum(1, keepdim=True), bs=16), steps=20)
+        assert len(found.lrs) == len(found.losses) <= 20 and 0 < found.suggestion < 10''',
+    checks='''
+        from lesson8.checks import check_pair, check_whole
+        assert check_whole('n', torch.tensor(3)) == 3 and check_pair('k', 2) == (2, 2)''',
+    digits_net='''
+        from lesson8.digits_net import conv_net, receptive_field
+        net = conv_net()
+        assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10) and receptive_field(net).size >= 28''',
+    objects='''
+        from lesson8.objects import small_objects
+        x, y = torch.zeros(100, 28, 28, dtype=torch.uint8), torch.arange(100) % 10
+        frames, classes = small_objects(x, y, 5)
+        assert frames.shape == (5, 1, 56, 56) and classes.shape == (5,)''',
+    tabular=None, dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
