@@ -56,6 +56,11 @@ def test_receptive_field_of_a_chain(layers):
         assert reach(layers, i, size) == (max(0, first), min(size - 1, first + f.size - 1))
 
 
+def test_a_layer_that_is_used_twice_counts_twice():
+    pool = nn.MaxPool2d(2)
+    assert receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), pool, nn.Conv2d(1, 1, 3), pool)) == (10, 4, 0)
+
+
 def test_layer_table():
     "A row for every kind of layer, groups and other precisions too; the model's modes stay as they were."
     net = nn.Sequential(nn.Conv2d(4, 8, 3, 2, 1, groups=2), nn.BatchNorm2d(8), nn.MaxPool2d(2),
@@ -100,8 +105,9 @@ def test_conv_net():
     assert [type(m).__name__ for m in net] == ['Conv2d', 'ReLU', 'BatchNorm2d']*2 + ['Conv2d', 'Flatten']
     assert [net[k].stride[0] for k in (0, 3, 6)] == [1, 2, 1] and net[6].kernel_size == (5, 5)
     assert net(torch.zeros(2, 3, 9, 9)).shape == (2, 7) and all(net[k].bias is None for k in (0, 3))
-    sizes = layer_table(conv_net()).output.tolist()
-    assert sizes == [(8, 14, 14), (16, 7, 7), (32, 4, 4), (64, 2, 2), (10, 1, 1)]
+    t = layer_table(conv_net())
+    assert t.output.tolist() == [(8, 14, 14), (16, 7, 7), (32, 4, 4), (64, 2, 2), (10, 1, 1)]
+    assert t.weights.tolist() == [25*8, 9*8*16, 9*16*32, 9*32*64, 4*64*10 + 10]
 
 
 def test_random_shift_goes_everywhere_by_chance():
@@ -137,6 +143,12 @@ def test_top_patches_are_what_excites():
     for k in (0, 12, 2.):
         with pytest.raises(ValueError, match=f'k is {k}: give a whole number from 1 to 11'):
             top_patches(layers, x, k)
+    padded = nn.Conv2d(1, 2, 5, 2, padding=2)  # the corner may lie in the padding
+    images, corners, values = top_patches(padded, x, 11)
+    wide = F.pad(x, (2,)*4)
+    for i, (r, c), v in zip(images[0], (corners[0] + 2).tolist(), values[0]):
+        patch = wide[i, 0, r:r+5, c:c+5]
+        torch.testing.assert_close((patch*padded.weight[0, 0]).sum() + padded.bias[0], v)
     normed = nn.Sequential(layers, nn.BatchNorm2d(3)).train()
     top_patches(normed, x, 1)
     assert normed.training and not normed[1].num_batches_tracked

@@ -1,4 +1,4 @@
-"""Pooling against PyTorch in value and gradient, for random shapes and settings; nets and frames made with it.
+"""Pooling against PyTorch in value and gradient, for random shapes and settings; nets and frames for it.
 
 The chapter does this with 200 cases each, and so does this file unless LESSON8_EXAMPLES says otherwise.
 """
@@ -199,6 +199,8 @@ def test_small_objects(scraps):
         first = (cells(frames) > 0)[ink == 49].flatten(1).int().argmax(1)  # each scrap's first pixel
         assert set(first.tolist()) == {0, 7, 7*14, 7*14 + 7}
     assert not torch.equal(frames, small_objects(*shades(), 300, scraps=scraps, seed=2)[0])
+    same = torch.equal(frames, small_objects(*shades(), 300, seed=1)[0])
+    assert same == (scraps == 15), 'all cells, by default'
 
 
 @pytest.mark.parametrize('k', [1, 6, 16])
@@ -209,6 +211,15 @@ def test_large_objects(k):
     assert ((shown == y[:, None]).sum(1) == k).all() and set(y.tolist()) == set(range(10))
     if k < 16: assert all(set(shown[y == c].flatten().tolist()) == set(range(10)) for c in range(10))
     assert len({tuple(r) for r in (shown == y[:, None]).int().tolist()}) > 10 or k == 16
+    assert not torch.equal(frames, large_objects(*shades(), 300, cells=k, seed=2)[0])
+    same = torch.equal(frames, large_objects(*shades(), 300, seed=1)[0])
+    assert same == (k == 6), 'six cells, by default'
     digits = torch.arange(10, 210, 10, dtype=torch.uint8)[:, None, None].expand(20, 28, 28)
     seen = (cells(large_objects(digits, torch.arange(20)//2, 300)[0]).mean((2, 3))*25.5).round().unique()
     assert seen.tolist() == list(range(1, 21)), 'both digits of each class'
+
+
+@pytest.mark.parametrize('make', [small_objects, large_objects])
+def test_full_ink_is_one(make):
+    black = torch.full((10, 28, 28), 255, dtype=torch.uint8)
+    assert make(black, torch.arange(10), 3)[0].max() == 1
