@@ -149,6 +149,14 @@ def test_defaults_are_those_of_pytorch():
     assert out_size(9, 3) == F.conv2d(x, w).shape[2]
 
 
+@pytest.mark.parametrize('name', ['full', 'Same', 'same'])
+def test_padding_has_two_names_and_one_of_them_needs_stride_1(name):
+    x, w = torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3)
+    with pytest.raises(ValueError, match=f"padding is '{name}' with stride"):
+        conv2d(x, w, stride=(1, 2), padding=name)
+    assert conv2d(x, w, stride=(1, 2), padding='valid').shape == (1, 1, 3, 2)
+
+
 @pytest.mark.parametrize('stride, dilation', [(0, 1), (1, 0), (1, -2)])
 def test_settings_are_checked_beside_a_named_padding(stride, dilation):
     wrong = f'{"stride" if stride < 1 else "dilation"} is'

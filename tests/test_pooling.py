@@ -165,6 +165,30 @@ def test_pool_net(head, down):
     assert [isinstance(n[-2], torch.nn.BatchNorm1d) for n in (net, normed)] == [False, True]
 
 
+@pytest.mark.parametrize('down', ['stride', 'max', 'average'])
+@pytest.mark.parametrize('size', [28, 33, 56, 7])
+def test_pool_net_of_any_size(down, size):
+    "A stride keeps the odd row at the end, a pooling drops it; the dense head fits either way."
+    net = pool_net('dense', down, (4,)*4, (3,)*4, size)
+    assert net(torch.zeros(2, 1, size, size)).shape == (2, 10)
+
+
+def test_pool_net_as_it_comes():
+    "Strides, 8, 16 and 32 kernels of 3x3 without bias (the batch norm behind has one), ten classes."
+    shapes = [tuple(p.shape) for p in pool_net('average').parameters() if p.ndim > 1]
+    assert shapes == [(8, 1, 3, 3), (16, 8, 3, 3), (32, 16, 3, 3), (10, 32)]
+    convs = [m for m in pool_net('average') if isinstance(m, torch.nn.Conv2d)]
+    assert [m.stride[0] for m in convs] == [2, 2, 1] and not any(m.bias is not None for m in convs)
+
+
+@pytest.mark.parametrize('f', [max_pool2d, avg_pool2d])
+def test_padding_is_at_most_half_a_window(f):
+    x = torch.zeros(1, 1, 6, 6)
+    for k in (2, 3, 4):
+        assert f(x, k, 1, k//2).shape[-1] == 6 + 2*(k//2) - k + 1
+        with pytest.raises(ValueError, match=f'padding is {k//2 + 1} and the'): f(x, k, 1, k//2 + 1)
+
+
 def test_shift():
     x = torch.arange(1, 7).view(1, 2, 3)
     moves = {(1, 0): [[0, 1, 2], [0, 4, 5]], (-1, 0): [[2, 3, 0], [5, 6, 0]], (0, 1): [[0, 0, 0], [1, 2, 3]],
