@@ -27,7 +27,7 @@ LINK = re.compile(r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name
 SOCIAL = 'social.png'
 SOCIAL_ALT = 'lesson8: collaborative filtering, embeddings, tabular models and convolutions from scratch'
 # Meant for Quarto alone: smalldocs needs no word on them, and says so each time.
-EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme) is (not read|ignored)')
+EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme|format.html.grid) is (not read|ignored)')
 
 
 class DocsError(Exception): "The site cannot be rendered; the message is one sentence."
