@@ -1,19 +1,22 @@
-"""The rendered site, by Quarto or by smalldocs: links, pictures, nothing foreign, and what a browser makes of it.
+"""The rendered site, by Quarto or by smalldocs: what stands on its pages, what they load, and what a browser makes of them.
 
 `pytest tests/test_site.py --site _docs` looks at a site that is there; without --site one is rendered from nbs/.
 """
-import functools, http.server, json, re, subprocess, sys, threading
+import ast, functools, http.server, json, re, subprocess, sys, threading
 from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest, yaml
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
-import docs
+import docs, slim
 from conftest import ROOT, chromium
 
 WIDTHS = 390, 1280
+SITE_URL = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip('/')
+BASE = urlsplit(SITE_URL).path + '/'
+HEAVIEST = 1_200_000  # bytes of a page with all that it loads, not compressed
 FOREIGN = re.compile(r'\s*(https?:)?//', re.I)
 LOADS = {'script': ['src'], 'link': ['href'], 'img': ['src', 'srcset'], 'source': ['src', 'srcset'], 'iframe': ['src'], 'video': ['src', 'poster'],
          'audio': ['src'], 'embed': ['src'], 'object': ['data'], 'track': ['src'], 'input': ['src'], 'image': ['href']}
@@ -49,8 +52,19 @@ def browser():
         b.close()
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class Pages(http.server.SimpleHTTPRequestHandler):
+    "Serve a folder as GitHub Pages does: under the path of the published site, with its own page for what is not there."
     def log_message(self, *args): pass
+    def translate_path(self, path): return super().translate_path(path.removeprefix(BASE.rstrip('/')))
+    def send_error(self, code, *args, **kwargs):
+        own = Path(self.directory)/'404.html'
+        if code != 404 or not own.is_file(): return super().send_error(code, *args, **kwargs)
+        body = own.read_bytes()
+        self.send_response(404)
+        self.send_header('Content-Type', 'text/html')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -58,9 +72,9 @@ def serve():
     "A function that serves a folder and returns its address."
     running = []
     def start(folder):
-        running.append(http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=folder)))
+        running.append(http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Pages, directory=folder)))
         threading.Thread(target=running[-1].serve_forever, daemon=True).start()
-        return f'http://127.0.0.1:{running[-1].server_port}/'
+        return f'http://127.0.0.1:{running[-1].server_port}{BASE}'
     yield start
     for server in running: server.shutdown(); server.server_close()
 
@@ -78,8 +92,8 @@ def broken_links(site, pages):
     found = []
     def look(page, ref):
         if not ref or urlsplit(ref).scheme or ref.startswith('//'): return
-        path, _, anchor = urljoin(f'/{page}', ref).partition('#')
-        path = unquote(path.partition('?')[0]).lstrip('/')
+        path, _, anchor = urljoin(f'{BASE}{page}', ref).partition('#')
+        path = unquote(path.partition('?')[0]).removeprefix(BASE).lstrip('/')
         if path == '' or path.endswith('/'): path += 'index.html'
         if not (site/path).is_file(): found.append(f'{page}: {ref} leads nowhere')
         elif anchor and path in ids and unquote(anchor) not in ids[path]: found.append(f'{page}: {ref} has no such anchor')
@@ -136,7 +150,7 @@ def test_footer_says_what_rendered_it(pages):
 
 def test_favicon(site, pages):
     for page, soup in pages.items():
-        icons = [tag['href'] for tag in soup.find_all('link', rel='icon')]
+        icons = [tag['href'].removeprefix(BASE) for tag in soup.find_all('link', rel='icon')]
         assert icons and (site/page).parent.joinpath(icons[0]).resolve().read_text().lstrip().startswith('<svg'), page
 
 
@@ -161,7 +175,7 @@ def test_sidebar_is_in_story_order(pages):
     numbers = [int(n[0]) for p in listed() if (n := re.findall(r'^\d+', p))]
     assert listed()[0] == 'index.ipynb' and numbers == sorted(numbers)
     for page, soup in pages.items():
-        shown = [a['href'].removeprefix('./').split('#')[0] for a in soup.select('#quarto-sidebar .sidebar-menu-container a.sidebar-link[href]')]
+        shown = [a['href'].removeprefix(BASE).removeprefix('./').split('#')[0] for a in soup.select('#quarto-sidebar .sidebar-menu-container a.sidebar-link[href]')]
         assert [h or page for h in shown] == [page_of(p) for p in listed()], page
 
 
@@ -176,27 +190,235 @@ def test_config_is_found_by_nbdev_and_agrees_with_settings():
     assert site['description'] == s['description']
 
 
+@functools.cache
+def exported():
+    "Each public function and class: (notebook, module, name, line, whether its cell shows the source)."
+    found = []
+    for nb in notebooks():
+        module = ROOT/'lesson8'/Path(page_of(nb)).with_suffix('.py')
+        if not module.is_file(): continue
+        cells = [''.join(c['source']) for c in json.loads((ROOT/'nbs'/nb).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+        shown = '\n'.join(c for c in cells if re.search(r'^#\| *exports\b', c, re.M))
+        tree = ast.parse(module.read_text(encoding='utf-8'))
+        public = next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == '__all__'), [])
+        found += [(nb, module, n.name, n.lineno, bool(re.search(rf'^(def|class) {n.name}\b', shown, re.M)))
+                  for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name in public]
+    assert found
+    return found
+
+
+def names(nb): return {name for n, _, name, *_ in exported() if n == nb}
+
+
+def entry(soup, name, through=()):
+    "What stands on a page under the first heading that is `name`, up to the next heading but those in `through`: a list of tags."
+    heading = next((h for h in soup.main.find_all(['h2', 'h3', 'h4']) if h.get_text().strip() == name), None)
+    found = []
+    for tag in heading.next_elements if heading else ():
+        if not isinstance(tag, Tag): continue
+        if tag.name in ('h1', 'h2', 'h3', 'h4') and tag.get_text().strip() not in through: break
+        found.append(tag)
+    return found
+
+
 def test_exported_names_are_documented(pages):
     "Each public name has its heading on its page, a signature beneath it, and a link to its line of source."
-    import ast
-    missing, checked = [], 0
+    missing = []
+    for nb, module, name, line, _ in exported():
+        soup = pages[page_of(nb)]
+        code = next((t for t in entry(soup, name) if t.name == 'pre'), None)
+        said = code.get_text().strip() if code else ''
+        kind = 'class' if name[0].isupper() else 'def'
+        if not re.match(rf'{kind} {name}\b', said):
+            missing.append(f'{name}: no signature under the first heading of that name on {page_of(nb)}: {said[:40]!r}')
+            continue
+        missing += [f'{name}: {bad} in its signature' for bad in ('__main__', '*args, **kwargs') if bad in said]
+        here = f'https://github.com/lesson8-course/lesson8/blob/main/lesson8/{module.name}#L{line}'
+        if not soup.find('a', href=here): missing.append(f'{name}: no link to {here}')
+    assert missing == []
+
+
+def test_fields_of_named_tuples_are_shown(pages):
+    checked = 0
+    for nb, module, name, line, _ in exported():
+        node = next(n for n in ast.parse(module.read_text(encoding='utf-8')).body if getattr(n, 'name', '') == name)
+        if not isinstance(node, ast.ClassDef) or 'NamedTuple' not in [ast.unparse(b) for b in node.bases]: continue
+        said = next(t for t in entry(pages[page_of(nb)], name) if t.name == 'pre').get_text()
+        for field in [n.target.id for n in node.body if isinstance(n, ast.AnnAssign)]:
+            assert re.search(rf'^    {field}:.+?,( # \S.*)?$', said, re.M), (name, field, said)
+        checked += 1
+    assert checked >= 5
+
+
+def test_exported_names_are_on_this_page(pages):
+    for nb, _, name, *_ in exported():
+        assert name in [a.get_text().strip() for a in pages[page_of(nb)].select('#TOC a')], (nb, name)
+
+
+def test_exported_names_are_in_the_search(site):
+    entries = json.loads((site/'search.json').read_text(encoding='utf-8'))
+    found = {(e['href'].partition('#')[0], e['section']) for e in entries if '#' in e['href']}
+    assert [(page_of(nb), name) for nb, _, name, *_ in exported() if (page_of(nb), name) not in found] == []
+    assert len({e['objectID'] for e in entries}) == len(entries)
+
+
+def test_sources_are_folded_under_their_signatures(pages):
+    "Where a cell says `#| exports`, its code is on the page: closed, below the names that it defines."
+    for nb, _, name, _, shown in exported():
+        below = entry(pages[page_of(nb)], name, names(nb))
+        folds = [t for t in below if t.name == 'details' and t.find('summary').get_text().strip() == 'Source' and not t.has_attr('open')]
+        code = '\n'.join(f.find('pre').get_text() for f in folds)
+        assert bool(re.search(rf'^(def|class) {name}\b', code, re.M)) == shown, (nb, name)
+    for page, soup in pages.items():
+        assert 'Exported source' not in [t.get_text().strip() for t in soup.find_all('summary')], page
+
+
+# ---- a page says what its notebook says
+
+HEADING = re.compile(r'^(#{2,4}) +(.+?) *$')
+RULE = re.compile(r'^\|?(?: *:?-+:? *\|)+(?: *:?-+:? *)?$', re.M)  # the line below the head of a table
+
+
+def told(nb):
+    "The markdown of a notebook without fenced code, and how many tables its cells show."
+    cells = json.loads((ROOT/'nbs'/nb).read_text(encoding='utf-8'))['cells']
+    md = '\n\n'.join(''.join(c['source']) for c in cells[1:] if c['cell_type'] == 'markdown')
+    shown = [c for c in cells if c['cell_type'] == 'code' and not re.search(r'^#\| *(hide|export|exporti)$|^#\| *(include|output): false', ''.join(c['source']), re.M)]
+    outputs = [''.join(o.get('data', {}).get(k, '')) for c in shown for o in c.get('outputs', []) for k in ('text/html', 'text/markdown')]
+    return re.sub(r'^```.*?^```', '', md, flags=re.S | re.M), sum(t.count('<table') or len(RULE.findall(t)) for t in outputs)
+
+
+def bare(text): return plain(re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', text))
+
+
+def test_headings_are_the_notebooks(pages):
     for nb in notebooks():
-        soup, module = pages[page_of(nb)], ROOT/'lesson8'/Path(page_of(nb)).with_suffix('.py')
-        if not module.is_file(): continue
-        tree = ast.parse(module.read_text(encoding='utf-8'))
-        exported = next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == '__all__'), [])
-        lines = {n.name: n.lineno for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name in exported}
-        for name, line in lines.items():
+        want = [bare(m[2]) for line in told(nb)[0].splitlines() if (m := HEADING.match(line))]
+        shown = [h for h in pages[page_of(nb)].select('main :is(h2, h3, h4)') if h.get_text().strip() not in names(nb)]
+        assert [plain(h.get_text()) for h in shown] == want, nb
+
+
+def test_lists_and_tables_are_the_notebooks(pages):
+    checked = 0
+    for nb in notebooks():
+        md, tables = told(nb)
+        main = pages[page_of(nb)].main
+        documented = [ast.get_docstring(n) or '' for n in ast.walk(ast.parse(module.read_text(encoding='utf-8'))) if getattr(n, 'name', '') in names(nb)] \
+            if (module := ROOT/'lesson8'/Path(page_of(nb)).with_suffix('.py')).is_file() else []
+        items = len(re.findall(r'^ *(?:[-*+]|\d+\.) +\S', '\n\n'.join([md, *documented]), re.M))
+        assert len([i for i in main.find_all('li') if not i.find_parent(id='title-block-header')]) == items, nb
+        tables += len(RULE.findall(md))
+        assert len(main.find_all('table')) == tables, nb
+        checked += items + tables
+    assert checked > 100
+
+
+def test_pages_hold_the_numbers_of_their_notebooks(pages):
+    "Title and sidebar say what the notebook's first line says, with its number; the address does not."
+    sidebars = {page: [(a['href'].rpartition('/')[2].split('#')[0] or page, plain(a.get_text())) for a in soup.select('#quarto-sidebar a.sidebar-link[href]')]
+                for page, soup in pages.items()}
+    for nb in notebooks():
+        first = ''.join(json.loads((ROOT/'nbs'/nb).read_text(encoding='utf-8'))['cells'][0]['source']).splitlines()[0].removeprefix('# ').strip()
+        number = (re.match(r'\d+[a-z]?(?=_)', nb) or [''])[0]
+        want = first if first.split()[0] == number or not number else f'{number} {first}'
+        soup = pages[page_of(nb)]
+        assert plain(soup.find('h1').get_text()) == plain(want) and plain(soup.title.get_text()).startswith(plain(want)), nb
+        assert not re.match(r'\d', page_of(nb))
+        if nb == 'index.ipynb': continue
+        for page, shown in sidebars.items(): assert [text for to, text in shown if to == page_of(nb)] == [plain(want)], (page, nb)
+
+
+def test_questions_stand_beside_their_triangles(pages):
+    "A summary holds words, no list or paragraph that would take a line of its own, and code keeps its straight quotes."
+    checked = 0
+    for nb in notebooks():
+        want = [plain(BeautifulSoup(t, 'html.parser').get_text()) for t in re.findall(r'<summary>(.*?)</summary>', told(nb)[0], re.S)]
+        shown = pages[page_of(nb)].select('main details:not(.code-fold) > summary')
+        assert [plain(t.get_text()) for t in shown] == want, nb
+        assert [t for s in shown for t in s.find_all(['ol', 'ul', 'li', 'p', 'div'])] == [], nb
+        code = [t for t in pages[page_of(nb)].select('main p code, main li code, main details code') if re.search('[‘’“”]', t.get_text())]
+        assert code == [], nb
+        checked += len(want)
+    assert checked > 20
+
+
+def test_cells_that_fold(pages):
+    "A cell with `#| code-fold: true` is a fold with its `#| code-summary` on the page."
+    for nb in notebooks():
+        want = []
+        for c in json.loads((ROOT/'nbs'/nb).read_text(encoding='utf-8'))['cells']:
+            said = dict(re.findall(r'^#\| *([\w-]+): *(.+?) *$', ''.join(c['source']), re.M)) if c['cell_type'] == 'code' else {}
+            if said.get('code-fold') == 'true': want.append(said.get('code-summary', 'Code').strip('"\''))
+        shown = [d.find('summary').get_text().strip() for d in pages[page_of(nb)].select('main details.code-fold')]
+        assert [s for s in shown if s != 'Source'] == want, nb
+
+
+def test_badge_is_a_named_link_and_no_figure(pages):
+    checked = 0
+    for page, soup in pages.items():
+        for img in soup.find_all('img', src=re.compile('colab')):
+            assert img['alt'] == 'Open in Colab' and img.parent.name == 'a' and not img.find_parent('figure'), page
             checked += 1
-            heading = next((h for h in soup.find_all(['h2', 'h3', 'h4']) if h.get_text().strip() == name), None)
-            code = heading and heading.find_next('pre')
-            if not code or not re.match(rf'(def|class) {name}\b', code.get_text().strip()):
-                missing.append(f'{name}: no signature under the first heading of that name on {page_of(nb)}')
-                continue
-            if '__main__' in code.get_text(): missing.append(f'{name}: __main__ in its signature')
-            here = f'https://github.com/lesson8-course/lesson8/blob/main/lesson8/{module.name}#L{line}'
-            if not soup.find('a', href=here): missing.append(f'{name}: no link to {here}')
-    assert missing == [] and checked > 0
+        assert soup.select('figure:has(figcaption:empty)') == [], page
+    assert checked > 5
+
+
+def test_shared_links_show_the_picture_of_the_site(site, pages):
+    for page, soup in pages.items():
+        shown = [m['content'] for m in soup.find_all('meta', property='og:image')]
+        assert shown == [f'{SITE_URL}/social.png'] and (site/'social.png').read_bytes()[:4] == b'\x89PNG', page
+        assert soup.find('meta', property='og:image:alt')['content'], page
+
+
+def test_skip_link_comes_first(pages):
+    for page, soup in pages.items():
+        first = soup.body.find(['a', 'button', 'input', 'summary'])
+        assert 'skip-link' in first.get('class', []) and soup.find(id=first['href'][1:]).name == 'main', page
+
+
+def test_links_to_notebooks_name_files(pages):
+    for page, soup in pages.items():
+        for a in soup.find_all('a', href=re.compile(r'github\.com/lesson8-course/lesson8/(blob|edit|tree)/|colab\.research')):
+            path = a['href'].partition('#')[0].partition('/main/')[2]
+            assert not path.endswith(('.ipynb', '.py')) or (ROOT/path).is_file(), (page, a['href'])
+
+
+# ---- how heavy it is
+
+def loads(site, page, soup):
+    "The files that a page loads: styles, scripts, pictures, and the fonts that it shows."
+    found = {page}
+    def add(base, ref):
+        path = unquote(urljoin(f'{BASE}{base}', ref).partition('#')[0].partition('?')[0]).removeprefix(BASE).lstrip('/')
+        if urlsplit(ref).scheme or path in found or not (site/path).is_file(): return
+        found.add(path)
+        text = (site/path).read_text(encoding='utf-8') if path.endswith(('.css', '.js')) else ''
+        if path.endswith('.css'):
+            for ref in re.findall(r'url\(\s*["\']?([^"\')]+)', text):
+                if 'math' not in ref or soup.find('math'): add(path, ref)
+        for ref in re.findall(r'(?:^|[;\s])import\s*(?:[\w{}*\s,]+from)?\s*["\'](\.[^"\']+)', text): add(path, ref)
+    for tag in soup.find_all(list(LOADS)):
+        if tag.name == 'link' and not {'stylesheet', 'icon'} & set(tag.get('rel', [])): continue
+        for key in LOADS[tag.name]:
+            if tag.get(key): add(page, tag[key])
+    return found
+
+
+def test_no_page_is_heavy(site, pages):
+    weights = {page: sum((site/f).stat().st_size for f in loads(site, page, soup)) for page, soup in pages.items()}
+    assert min(weights.values()) > 100_000, 'the styles are not counted'
+    assert {p: w for p, w in weights.items() if w > HEAVIEST} == {}
+
+
+def test_pictures_are_files(site, pages):
+    for page, soup in pages.items():
+        drawn = [img['src'] for img in soup.select('main img')]
+        assert [s[:30] for s in drawn if s.startswith('data:') or s.endswith('.png')] == [], page
+    assert list(site.rglob('*_files/**/*.png')) == []
+
+
+def test_math_font_is_shipped_with_its_licence(site):
+    assert (site/'fonts/stix-two-math.woff2').read_bytes()[:4] == b'wOF2' and 'SIL OPEN FONT LICENSE' in (site/'fonts/OFL.txt').read_text()
 
 
 def test_source_links_name_the_notebooks(pages):
@@ -232,6 +454,7 @@ def test_captions_and_alt_texts_come_out(pages):
 
 OVERFLOW = '''() => {
   const wide = innerWidth + 1, found = [];
+  for (const d of document.querySelectorAll('main details')) d.open = true;
   if (document.documentElement.scrollWidth > wide) found.push(`the page is ${document.documentElement.scrollWidth} px wide`);
   const scrolls = e => { for (; e && e.tagName !== 'MAIN'; e = e.parentElement) if (/auto|scroll/.test(getComputedStyle(e).overflowX)) return true; };
   for (const e of document.querySelectorAll('main *')) {
@@ -239,9 +462,24 @@ OVERFLOW = '''() => {
     if (r.width && r.right > wide && !scrolls(e) && getComputedStyle(e).position !== 'absolute')
       { found.push(`<${e.tagName.toLowerCase()} class="${e.className}"> reaches to ${Math.round(r.right)} px`); break; }
   }
+  for (const e of document.querySelectorAll('main pre'))
+    if (e.scrollWidth > e.clientWidth + 1) { found.push(`code is cut: ${e.textContent.slice(0, 60)}`); break; }
+  const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  const lines = e => { const r = document.createRange(); r.selectNodeContents(e); return [...r.getClientRects()]; };
+  const covers = (button, text) => {
+    const box = button.getBoundingClientRect();
+    if (box.width && lines(text).some(r => r.width && meet(r, box))) found.push(`a button lies on ${text.textContent.slice(0, 60)}`);
+  };
+  for (const b of [...document.querySelectorAll('main .code-copy-button')].slice(0, 12)) covers(b, b.parentElement.querySelector('code'));
+  const bar = document.querySelector('.quarto-secondary-nav'), crumbs = bar && bar.querySelector('nav');
+  if (crumbs) for (const b of bar.querySelectorAll('button')) {
+    const [own, text] = [b, getComputedStyle(crumbs).overflowX === 'visible' ? crumbs.querySelector('ol') : crumbs].map(e => e.getBoundingClientRect());
+    if (own.width && Math.min(own.right, text.right) - Math.max(own.left, text.left) > 4) found.push('a button lies on the breadcrumbs');
+  }
   for (const i of document.images) if (i.complete && !i.naturalWidth) found.push(`the picture ${i.src.slice(0, 60)} does not show`);
   return found;
 }'''
+BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3"
 CONTRAST = '''() => {
   const rgba = s => {
     const [r, g, b, a = 1] = (s.match(/[\\d.]+/g) || []).map(Number);
@@ -314,12 +552,117 @@ def test_search_finds_a_page(browser, serve, site, pages):
 
 
 @pytest.mark.browser
+def test_search_finds_a_name(browser, serve, site):
+    "Typing a function's name offers its documentation before anything else on its page."
+    page = browser.new_page(viewport={'width': 1280, 'height': 800})
+    page.goto(serve(site))
+    page.locator('#quarto-search input').first.click()
+    page.keyboard.type('conv2d')
+    hits = page.locator('.search-result[href], .aa-Panel a[href]')
+    hits.first.wait_for(timeout=10_000)
+    page.wait_for_timeout(300)
+    addresses = [a for a in hits.evaluate_all('all => all.map(e => e.getAttribute("href"))') if '#' in a]
+    assert addresses[0].partition('#')[2] == 'conv2d', addresses[:5]
+    page.close()
+
+
+# What axe looks at is one of a kind: of hundreds of paragraphs, lines of code and rows, those stay that show something new.
+THIN = '''() => {
+  const seen = new Set(), kinds = e => [e, ...e.querySelectorAll('*')].map(x => `${x.tagName}.${x.className}<${x.parentElement.tagName}`);
+  for (const d of document.querySelectorAll('main details')) d.open = true;
+  for (const e of document.querySelectorAll('main :is(p, li, details, div.sourceCode, pre, tr, math, h2, h3)')) {
+    if (!e.isConnected || e.querySelector('img, input, button:not(.code-copy-button), a:empty') || e.scrollWidth > e.clientWidth + 1) continue;
+    const fresh = kinds(e).filter(k => !seen.has(k));
+    if (fresh.length) fresh.forEach(k => seen.add(k)); else e.remove();
+  }
+}'''
+
+
+def barriers(page, **options):
+    "What axe finds on an open page that is serious or critical."
+    from axe_playwright_python.sync_playwright import Axe
+    found = Axe().run(page, options={'resultTypes': ['violations'], **options}).response['violations']
+    return [f"{v['id']}: {v['nodes'][0]['html'][:120]} {v['nodes'][0].get('failureSummary', '')[-120:]}" for v in found if v['impact'] in ('serious', 'critical')]
+
+
+@pytest.mark.browser
+def test_nothing_bars_the_way(browser, serve, site, pages):
+    "axe finds nothing serious on any page; in the dark scheme it is asked about contrast, all else is the same there."
+    address, found = serve(site), []
+    page = browser.new_page(viewport={'width': 1280, 'height': 800}, color_scheme='light')
+    for name in pages:
+        page.emulate_media(color_scheme='light')
+        page.goto(address + name)
+        page.evaluate(THIN)
+        found += [f'{name}: {b}' for b in barriers(page)]
+        page.emulate_media(color_scheme='dark')
+        page.wait_for_timeout(100)
+        assert page.evaluate(BRIGHTNESS) < 90, f'{name} does not follow a preference for dark'
+        found += [f'{name}, dark: {b}' for b in barriers(page, runOnly=['color-contrast'])]
+    page.close()
+    assert found == []
+
+
+@pytest.mark.browser
+def test_dark_without_scripts_is_legible(browser, serve, site):
+    context = browser.new_context(java_script_enabled=False, color_scheme='dark', viewport={'width': 1280, 'height': 800})
+    page = context.new_page()
+    page.goto(serve(site) + page_of('02_embeddings.ipynb'))
+    contrasts = page.evaluate(CONTRAST)
+    assert len(contrasts) >= 5 and [c for c in contrasts if c[1] < 4.5] == []
+    context.close()
+
+
+@pytest.mark.browser
+def test_formulas_have_the_font_that_is_shipped(browser, serve, site, pages):
+    page = browser.new_page()
+    with_formulas = [name for name, soup in pages.items() if soup.find('math')]
+    assert with_formulas
+    page.goto(serve(site) + with_formulas[0])
+    page.evaluate('document.fonts.ready')
+    page.wait_for_timeout(300)
+    assert page.evaluate("[...document.fonts].filter(f => f.family.includes('Math')).map(f => f.status)") == ['loaded']
+    assert page.evaluate("getComputedStyle(document.querySelector('math')).fontFamily").startswith('"Lesson8 Math"')
+    page.close()
+
+
+@pytest.mark.browser
+def test_what_is_not_there_has_a_page(browser, serve, site):
+    "At any depth it is styled, says so, and leads back."
+    page = browser.new_page(viewport={'width': 1280, 'height': 800})
+    failed = []
+    page.on('requestfailed', lambda r: failed.append(r.url))
+    page.on('response', lambda r: r.status >= 400 and failed.append(r.url))
+    address = serve(site)
+    gone = address + 'no/such/page.html'
+    page.goto(gone)
+    assert failed == [gone] and 'not found' in page.locator('h1').inner_text().lower()
+    assert page.locator('#quarto-sidebar a.sidebar-link').count() >= len(listed())
+    page.locator('main p a, main li a').first.click()
+    page.wait_for_url(address + 'index.html')
+    page.close()
+
+
+@pytest.mark.browser
+def test_first_tab_skips_the_navigation(browser, serve, site):
+    page = browser.new_page(viewport={'width': 1280, 'height': 800})
+    page.goto(serve(site) + page_of('02_embeddings.ipynb'))
+    page.keyboard.press('Tab')
+    assert page.evaluate('document.activeElement.className') == 'skip-link'
+    assert page.evaluate('document.activeElement.getBoundingClientRect().top') >= 0, 'it does not show'
+    page.keyboard.press('Enter')
+    page.keyboard.press('Tab')
+    assert page.evaluate("!!document.activeElement.closest('main')")
+    page.close()
+
+
+@pytest.mark.browser
 def test_light_and_dark(browser, serve, site):
     "The toggle changes the scheme, the choice stays, and text is legible either way."
     address = serve(site)
     page = browser.new_page(viewport={'width': 1280, 'height': 800}, color_scheme='light')
     page.goto(address)
-    brightness = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3")
+    brightness = lambda: page.evaluate(BRIGHTNESS)
     for is_dark in (False, True):
         page.wait_for_timeout(300)
         assert (brightness() < 90) == is_dark
@@ -439,6 +782,146 @@ def test_anchors_as_jupyterlab_writes_them(anchor, want):
     assert docs.slug(anchor) == want == pandoc_id(anchor.replace('-', ' ') if '---' not in anchor else anchor)
 
 
+DOC = """---
+
+[source](https://github.com/lesson8-course/lesson8/blob/main/lesson8/data.py#L1){target="_blank"}
+
+### MovieLens
+
+```python
+def MovieLens(
+    *args, **kwargs
+):
+```
+
+*Start + i*step of the __main__.three tables.*"""
+PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+
+
+def code_cell(source, *outputs, **extra):
+    return {'cell_type': 'code', 'id': f'c{abs(hash(source)) % 10**7}', 'execution_count': 1, 'source': source, 'outputs': list(outputs),
+            'metadata': {'execution': {'iopub.execute_input': '2026-01-01T00:00:00Z'}}, **extra}
+
+
+def markdown_cell(source): return {'cell_type': 'markdown', 'id': f'm{abs(hash(source)) % 10**7}', 'metadata': {}, 'source': source}
+
+
+SAMPLE = [
+    {'cell_type': 'raw', 'id': 'r0', 'metadata': {}, 'source': '---\ntitle: "A sample: of all"\noutput-file: sample.html\n---\n'},
+    markdown_cell('[![Open in Colab](colab.svg)](https://colab.research.google.com/github/x/y/blob/main/nbs/02_sample.ipynb)\n\nFirst $\\hat{r}$.'),
+    code_cell('#| code-fold: show\n#| code-summary: "Exported source"\n#| exports: true\nimport math'),
+    code_cell('#| echo: false\n#| output: asis\nshow_doc(MovieLens)', has_sd=True,
+              *[{'output_type': 'execute_result', 'execution_count': 1, 'metadata': {}, 'data': {'text/markdown': DOC}}]),
+    code_cell('#| code-fold: show\n#| code-summary: "Exported source"\n#| exports: true\ndef _helper(): return 1'),
+    code_cell('#| code-fold: show\n#| code-summary: "Exported source"\n#| exports: true\nclass MovieLens(NamedTuple):\n    ratings: int'),
+    markdown_cell('## Two\n\n- one item\n- another\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\n### Three\n\n1. first'),
+    code_cell('#| code-fold: true\n#| code-summary: "Checks"\nassert 1 + 1 == 2\nprint("fine")', {'output_type': 'stream', 'name': 'stdout', 'text': 'fine\n'}),
+    code_cell('#| code-fold: true\n1 + 1'),
+    code_cell('#| fig-cap: "A dot."\n#| fig-alt: "One dot."\nplot()',
+              {'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': PIXEL, 'text/plain': 'x'}}),
+    markdown_cell("<details><summary>1. What does <code>f('a', *b, **c)</code> do?</summary>\n\nIt calls <code>g(\"x\")</code>.\n</details>"),
+]
+
+
+@pytest.fixture(scope='session')
+def sample(tmp_path_factory):
+    "A page with one of everything, by the renderer that is on the PATH: (its folder, its soup)."
+    folder = tmp_path_factory.mktemp('sample')
+    config = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
+    config['website']['sidebar']['contents'] = ['index.ipynb', '02_sample.ipynb']
+    (folder/'_quarto.yml').write_text(yaml.dump(config))
+    for name in ('styles.css', 'colab.svg', 'favicon.svg', 'social.png', '404.qmd', 'fonts/stix-two-math.woff2'):
+        (folder/name).parent.mkdir(exist_ok=True)
+        (folder/name).write_bytes((ROOT/'nbs'/name).read_bytes())
+    shell = {'metadata': {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'Python'}}, 'nbformat': 4, 'nbformat_minor': 5}
+    (folder/'02_sample.ipynb').write_text(json.dumps({**shell, 'cells': SAMPLE}))
+    (folder/'index.ipynb').write_text(json.dumps({**shell, 'cells': [markdown_cell('# Home\n\nSee [the sample](02_sample.ipynb).')]}))
+    names = docs.name_as_pages(folder)
+    docs.finish(folder/'_docs', docs.render(folder)[0], names)
+    return folder/'_docs', read_pages(folder/'_docs')['sample.html']
+
+
+def test_sample_sources_and_checks_fold(sample):
+    soup = sample[1]
+    folds = {d.find('summary').get_text().strip(): d for d in soup.select('main details.code-fold')}
+    assert list(folds) == ['Source', 'Checks', 'Code'] and not any(d.has_attr('open') for d in folds.values())
+    assert re.sub(r'\n+', '\n', folds['Source'].find('pre').get_text()).splitlines() == \
+        ['import math', 'def _helper(): return 1', 'class MovieLens(NamedTuple):', '    ratings: int']
+    said = next(t for t in soup.select('main .cell-output pre') if t.get_text().strip() == 'fine')
+    assert 'assert 1 + 1 == 2' in folds['Checks'].get_text() and not said.find_parent('details'), 'what checks print is not folded'
+    assert 'Exported source' not in soup.get_text()
+
+
+def test_sample_documentation(sample):
+    soup = sample[1]
+    pre = next(t for t in entry(soup, 'MovieLens') if t.name == 'pre').get_text()
+    assert re.match(r'class MovieLens\(\n    ratings:pd\.DataFrame, # 100,000 rows', pre.strip()) and '*args' not in pre
+    assert 'MovieLens' in [a.get_text().strip() for a in soup.select('#TOC a')]
+    text = soup.main.get_text()
+    assert 'Start + i*step of the three tables.' in text and '__main__' not in text
+
+
+def test_sample_markdown(sample):
+    soup = sample[1]
+    assert plain(soup.find('h1').get_text()) == '02 A sample: of all'
+    assert [h.get_text().strip() for h in soup.select('main :is(h2, h3)') if h.get_text() != 'MovieLens'] == ['Two', 'Three']
+    assert [li.get_text().strip() for li in soup.select('main li') if not li.find_parent(id='title-block-header')] == ['one item', 'another', 'first']
+    assert len(soup.main.find_all('table')) == 1 and soup.main.table.find_parent(class_='table-box')['tabindex'] == '0'
+    summary = soup.select_one('main details:not(.code-fold) > summary')
+    assert summary.get_text().strip() == "1. What does f('a', *b, **c) do?" and not summary.find(['ol', 'p', 'em'])
+    assert [c.get_text() for c in soup.select('main details:not(.code-fold) code')] == ["f('a', *b, **c)", 'g("x")']
+    badge = soup.find('img', src=re.compile('colab'))
+    assert badge['alt'] == 'Open in Colab' and badge.parent.name == 'a' and not badge.find_parent('figure')
+
+
+def test_sample_picture_and_files(sample):
+    folder, soup = sample
+    img = soup.find('img', alt='One dot.')
+    assert img['src'].endswith('.webp') and (folder/img['src']).read_bytes()[8:12] == b'WEBP'
+    assert soup.find('figcaption').get_text().strip() == 'A dot.' and (folder/'404.html').is_file()
+    assert soup.find('math') and not soup.find('annotation')
+    found = json.loads((folder/'search.json').read_text())
+    assert [e['section'] for e in found if e['href'] == 'sample.html#' + soup.find(['section', 'h3'], id=re.compile('^movielens'))['id']] == ['MovieLens']
+    assert unreadable({'sample.html': soup}) == [] and broken_links(folder, {'sample.html': soup}) == []
+
+
+MODULE = """class A(NamedTuple):
+    "Fields."
+    x: int  # first, in words
+    # that go on
+    y: tuple = (1, 2)
+
+class B(Tensor):
+    def __new__(cls,
+        data: Tensor,  # the values
+        grad=True,  # whether
+    ): pass
+
+class C(OSError): "An error."
+class D(ValueError):
+    def __init__(self, why): pass
+class E: pass
+"""
+
+
+def test_signatures_of_classes_that_python_cannot_read(tmp_path):
+    (tmp_path/'m.py').write_text(MODULE)
+    found = docs.signatures(tmp_path)
+    assert found.pop('A') == 'class A(\n    x:int, # first, in words that go on\n    y:tuple=(1, 2),\n)'
+    assert found.pop('B') == 'class B(\n    data:Tensor, # the values\n    grad=True, # whether\n)'
+    assert found == {'C': 'class C(OSError)', 'D': None, 'E': None}
+
+
+CSS = """/* a {note} */@charset "utf-8";.used>p:not(.gone),.gone{color:red}#gone{x:y}@media print{.gone{a:b}.used:hover{c:d}}
+@media screen{.gone{a:b}}@font-face{font-family:"x"}.used::before{content:"}{;"}b[data-x=".y"],table.gone{e:f}.a\\:b{g:h}"""
+
+
+def test_styles_that_are_not_used_go():
+    assert slim.prune(CSS, {'used', 'p', 'b'}) == (
+        '@charset "utf-8";.used>p:not(.gone){color:red}@media print{.used:hover{c:d}}@font-face{font-family:"x"}'
+        '.used::before{content:"}{;"}b[data-x=".y"]{e:f}')
+
+
 def tiny_project(folder, names):
     for name, text in names.items():
         cells = [{'cell_type': 'markdown', 'id': 'a', 'metadata': {}, 'source': text}]
@@ -453,7 +936,7 @@ def test_notebooks_are_named_as_their_pages(tmp_path):
     names = docs.name_as_pages(tiny_project(tmp_path, {'index.ipynb': text, '02_Two.ipynb': '## A Heading'}))
     assert names == {'index.ipynb': 'index.ipynb', 'two.ipynb': '02_Two.ipynb'} and docs.sidebar(tmp_path/'_quarto.yml') == ['index.ipynb', 'two.ipynb']
     said = json.loads((tmp_path/'index.ipynb').read_text())['cells'][0]['source']
-    assert said == 'See [two](two.html#a-heading), [a file](other.ipynb), `02_Two.ipynb` and <a href="two.html">two</a>.'
+    assert said == ['See [two](two.html#a-heading), [a file](other.ipynb), `02_Two.ipynb` and <a href="two.html">two</a>.']
 
 
 def test_two_notebooks_for_one_page_are_refused(tmp_path):

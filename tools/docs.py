@@ -27,7 +27,7 @@ LINK = re.compile(r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name
 SOCIAL = 'social.png'
 SOCIAL_ALT = 'lesson8: collaborative filtering, embeddings, tabular models and convolutions from scratch'
 # Meant for Quarto alone: smalldocs needs no word on them, and says so each time.
-EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme) is (not read|ignored)')
+EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme|format.html.grid) is (not read|ignored)')
 
 
 class DocsError(Exception): "The site cannot be rendered; the message is one sentence."
@@ -167,7 +167,10 @@ def fold_sources(cells):
         if all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in body):
             imports += code + '\n'
             continue
-        while cells and shown(cells[0]) in {getattr(n, 'name', '') for n in body}: out.append(cells.pop(0))
+        defined, documents = [getattr(n, 'name', '') for n in body], []
+        while out and shown(out[-1]) in defined: documents.append(out.pop())
+        while cells and shown(cells[0]) in defined: documents.append(cells.pop(0))
+        out += sorted(documents, key=lambda d: defined.index(shown(d)))
         if out and out[-1].get('folded'):
             out[-1]['source'] += f'\n\n\n{code}'
             out[-1]['outputs'] += c['outputs']
@@ -183,7 +186,7 @@ def documentation(md, known):
     def signature(m):
         if m['name'] not in known: return m[0]
         return (known[m['name']] if '*args, **kwargs' in m['args'] else None) or f"class {m['name']}({m['args']})"
-    md = re.sub(r'(?<=^```python\n)def (?P<name>\w+)\((?P<args>[^`]*?)\):?(?=\n```$)', signature, md.replace('__main__.', ''), count=1, flags=re.M)
+    md = re.sub(r'(?<=^```python\n)def (?P<name>\w+)\((?P<args>.*?)\):?(?=\n```$)', signature, md.replace('__main__.', ''), count=1, flags=re.M | re.S)
     parts = re.split(r'(```.*?```|`[^`]*`|\$[^$\n]*\$)', md, flags=re.S)
     return ''.join(p if p[:1] in ('`', '$') else re.sub(r'(?<=\w)\*(?=\w)', r'\\*', p) for p in parts)
 
@@ -268,9 +271,8 @@ def polish(soup):
         if not tag.find_parent('table'):
             tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table', 'tabindex': '0'}))
     for tag in soup.select('pre span > a[aria-hidden]:empty'):  # Quarto's numbers of lines
-        line = tag.parent
+        del tag.parent['id']
         tag.decompose()
-        line.unwrap()
     main = soup.find('main')
     if main and soup.body:
         main['id'] = main.get('id', 'quarto-document-content')
