@@ -2,13 +2,14 @@
 
     python tools/docs.py [--nbs _run/nbs] [--out _docs]
 
-The pages are nbs/ as it stands; a notebook that --nbs holds too (an executed copy) takes the place of the saved one.
-Both renderers get the same processed notebooks, named as their pages are (02_embeddings.ipynb becomes
-embeddings.html) and put by `prepare` into words that both understand; `finish` goes over what either of them wrote:
-nothing foreign, formulas as MathML, pictures in files, only the styles and icons that are used. All work happens in
-a temporary folder, so nothing but --out changes, and --out only when everything went well.
-"""
-import argparse, ast, base64, contextlib, datetime, html, io, json, os, re, shutil, subprocess, sys, tempfile, time, tokenize
+The pages are nbs/ as it stands; a notebook that --nbs holds too (an executed copy) takes the place of the
+saved one. Both renderers get the same processed notebooks, named as their pages are (02_embeddings.ipynb
+becomes embeddings.html) and put by `prepare` into words that both understand; `finish` goes over what
+either of them wrote: nothing foreign, formulas as MathML, pictures in files, only the styles and icons that
+are used. All work happens in a temporary folder, so nothing but --out changes, and --out only when
+everything went well."""
+import argparse, ast, contextlib, datetime, html, io, json, os, re
+import shutil, subprocess, sys, tempfile, time, tokenize
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,7 +28,8 @@ LINK = re.compile(r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name
 SOCIAL = 'social.png'
 SOCIAL_ALT = 'lesson8: collaborative filtering, embeddings, tabular models and convolutions from scratch'
 # Meant for Quarto alone: smalldocs needs no word on them, and says so each time.
-EXPECTED = re.compile(r'(output-file|html-math-method|respect-user-color-scheme|format.html.grid) is (not read|ignored)')
+EXPECTED = re.compile(
+    r'(output-file|html-math-method|respect-user-color-scheme|format.html.grid) is (not read|ignored)')
 
 
 class DocsError(Exception): "The site cannot be rendered; the message is one sentence."
@@ -77,16 +79,17 @@ def process(stage):
 def signatures(folder):
     """How to write the classes of the modules in `folder`: {name: signature}.
 
-    Python says `(*args, **kwargs)` of a NamedTuple, of a class that is made by `__new__` and of an exception; here stand
-    the fields, the arguments or the base instead, with their comments. None: what Python says is right."""
+    Python says `(*args, **kwargs)` of a NamedTuple, of a class that is made by `__new__` and of an
+    exception; here stand the fields, the arguments or the base instead, with their comments. None: what
+    Python says is right."""
     found = {}
     for f in sorted(Path(folder).glob('*.py')):
         source = f.read_text(encoding='utf-8')
         notes, first, last = {}, 0, 0
         for t in tokenize.generate_tokens(io.StringIO(source).readline):
             if t.type != tokenize.COMMENT: continue
-            if not (t.line.lstrip().startswith('#') and last == t.start[0] - 1): first = t.start[0]  # else the comment goes on
-            last = t.start[0]
+            goes_on = t.line.lstrip().startswith('#') and last == t.start[0] - 1
+            first, last = first if goes_on else t.start[0], t.start[0]
             notes[first] = f"{notes.get(first, '')} {t.string.lstrip('# ')}".strip()
         for c in ast.parse(source).body:
             if isinstance(c, ast.ClassDef): found[c.name] = _signature(c, notes)
@@ -97,28 +100,34 @@ def _signature(c, notes):
     "The signature of class `c`, a node of its module's syntax tree, with the comments `notes` {line: text}."
     bases = [ast.unparse(b) for b in c.bases]
     methods = {m.name: m for m in c.body if isinstance(m, ast.FunctionDef)}
-    if 'NamedTuple' in bases: parts = [(n.target.id, n.annotation, n.value, n) for n in c.body if isinstance(n, ast.AnnAssign)]
+    if 'NamedTuple' in bases:
+        fields = [n for n in c.body if isinstance(n, ast.AnnAssign)]
+        parts = [(n.target.id, n.annotation, n.value, n) for n in fields]
     elif '__init__' in methods: return None
     elif new := methods.get('__new__'):
         args = new.args.args[1:]
         defaults = [None]*(len(args) - len(new.args.defaults)) + new.args.defaults
         parts = [(a.arg, a.annotation, d, d or a) for a, d in zip(args, defaults)]
-    elif any(re.search('Error|Exception|Warning', b) for b in bases): return f"class {c.name}({', '.join(bases)})"
+    elif any(re.search('Error|Exception|Warning', b) for b in bases):
+        return f"class {c.name}({', '.join(bases)})"
     else: return None
     rows = []
     for name, kind, value, node in parts:
-        row = name + (f':{ast.unparse(kind)}' if kind else '') + (f'={ast.unparse(value)}' if value else '') + ','
-        rows.append('    ' + row + (f' # {notes[node.end_lineno]}' if node.end_lineno in notes else ''))
+        kind, value = (f':{ast.unparse(kind)}' if kind else ''), (f'={ast.unparse(value)}' if value else '')
+        note = notes.get(node.end_lineno)
+        rows.append(f'    {name}{kind}{value},' + (f' # {note}' if note else ''))
     return '\n'.join([f'class {c.name}(', *rows, ')'])
 
 
 def prepare(nb, stem, known=None):
-    """Put a processed notebook, called `stem`, into words that both renderers understand; `known` has the `signatures`.
+    """Put a processed notebook, called `stem`, into words that both renderers understand; `known`: its
+    `signatures`.
 
-    Quarto joins the lines of a source that is one string, and puts documentation with execution metadata into a box that
-    the table of contents does not look into."""
-    if not nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state'):
-        nb['metadata'].pop('widgets', None)  # nbdev adds an empty one, for which Quarto would load a widget manager
+    Quarto joins the lines of a source that is one string, and puts documentation with execution metadata
+    into a box that the table of contents does not look into."""
+    widgets = nb['metadata'].get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {})
+    if not widgets.get('state'):  # nbdev adds an empty one, for which Quarto would load a widget manager
+        nb['metadata'].pop('widgets', None)
     number_title(nb, stem)
     nb['cells'] = fold_sources(nb['cells'])
     for c in nb['cells']:
@@ -155,14 +164,16 @@ def shown(cell):
 def fold_sources(cells):
     """Fold each exported cell under the signatures of what it defines, with the imports it needs on top.
 
-    nbdev puts such a cell behind the first of its names, unfolded, and shows imports where the notebook has them."""
+    nbdev puts such a cell behind the first of its names, unfolded, and shows imports where the notebook has
+    them."""
+    options = re.compile(r'^#\| *(code-fold|code-summary|exports)\b.*\n', re.M)
     cells, out, imports = list(cells), [], ''
     while cells:
         c = cells.pop(0)
         if not is_source(c):
             out.append(c)
             continue
-        code = re.sub(r'^#\| *(code-fold|code-summary|exports)\b.*\n', '', ''.join(c['source']), flags=re.M).strip()
+        code = options.sub('', ''.join(c['source'])).strip()
         body = ast.parse(code).body
         if all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in body):
             imports += code + '\n'
@@ -176,26 +187,33 @@ def fold_sources(cells):
             out[-1]['outputs'] += c['outputs']
         else:
             above = f'{imports}\n\n' if imports else ''
-            out.append({**c, 'folded': True, 'source': f'#| code-fold: true\n#| code-summary: Source\n{above}{code}'})
+            fold = f'#| code-fold: true\n#| code-summary: Source\n{above}{code}'
+            out.append({**c, 'folded': True, 'source': fold})
             imports = ''
     return out
 
 
 def documentation(md, known):
-    "nbdev's documentation of a name, in Markdown, with what a class takes, and no asterisk of a product read as emphasis."
+    "nbdev's documentation of a name: with what a class takes, and no asterisk of a product read as emphasis."
     def signature(m):
         if m['name'] not in known: return m[0]
-        return (known[m['name']] if '*args, **kwargs' in m['args'] else None) or f"class {m['name']}({m['args']})"
-    md = re.sub(r'(?<=^```python\n)def (?P<name>\w+)\((?P<args>.*?)\):?(?=\n```$)', signature, md.replace('__main__.', ''), count=1, flags=re.M | re.S)
+        better = known[m['name']] if '*args, **kwargs' in m['args'] else None
+        return better or f"class {m['name']}({m['args']})"
+    shown = r'(?<=^```python\n)def (?P<name>\w+)\((?P<args>.*?)\):?(?=\n```$)'
+    md = re.sub(shown, signature, md.replace('__main__.', ''), count=1, flags=re.M | re.S)
     parts = re.split(r'(```.*?```|`[^`]*`|\$[^$\n]*\$)', md, flags=re.S)
     return ''.join(p if p[:1] in ('`', '$') else re.sub(r'(?<=\w)\*(?=\w)', r'\\*', p) for p in parts)
 
 
 def as_html(md):
-    """Markdown with what the renderers read differently as HTML: the badge (a figure with a caption to Quarto), code between
-    tags (whose quotes Quarto bends) and the number of a question that unfolds (a list of its own to Quarto)."""
-    md = re.sub(r'^\[!\[([^]]+)\]\(([^)\s]+)\)\]\(([^)\s]+)\)$', r'<p class="badge-line"><a href="\3"><img src="\2" alt="\1"></a></p>', md, flags=re.M)
-    def coded(m): return m[1] + ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in html.unescape(m[2])) + m[3]
+    """Markdown with what the renderers read differently as HTML: the badge (a figure with a caption to
+    Quarto), code between tags (whose quotes Quarto bends) and the number of a question that unfolds (a list
+    of its own to Quarto)."""
+    badge = r'<p class="badge-line"><a href="\3"><img src="\2" alt="\1"></a></p>'
+    md = re.sub(r'^\[!\[([^]]+)\]\(([^)\s]+)\)\]\(([^)\s]+)\)$', badge, md, flags=re.M)
+    def coded(m):
+        text = html.unescape(m[2])
+        return m[1] + ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in text) + m[3]
     md = re.sub(r'(<code>)([^<]*)(</code>)', coded, md)
     return re.sub(r'(<summary>\s*\d+)\.(?=\s)', r'\1&#46;', md)
 
@@ -216,9 +234,11 @@ def name_as_pages(pages):
         nb = json.loads(f.read_text(encoding='utf-8'))
         prepare(nb, f.stem, known)
         for c in nb['cells']:
-            if c['cell_type'] == 'markdown': c['source'] = LINK.sub(to_page, ''.join(c['source'])).splitlines(True)
+            if c['cell_type'] == 'markdown':
+                c['source'] = LINK.sub(to_page, ''.join(c['source'])).splitlines(True)
             for data in [o.get('data', {}) for o in c.get('outputs', [])]:
-                for mime in {'text/markdown', 'text/html'} & set(data): data[mime] = LINK.sub(to_page, ''.join(data[mime]))
+                for mime in {'text/markdown', 'text/html'} & set(data):
+                    data[mime] = LINK.sub(to_page, ''.join(data[mime]))
         f.unlink()
         g.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
     config = pages/'_quarto.yml'
@@ -245,14 +265,18 @@ def formula(tex, display):
     plain = re.sub(r'\\[lr](?=Vert\b|vert\b)', r'\\', tex.replace('{aligned}', '{align*}'))  # latex2mathml misreads these three
     try: math = BeautifulSoup(convert(plain, display='block' if display else 'inline'), 'html.parser')
     except Exception as e: raise DocsError(f'the formula {tex!r} cannot be turned into MathML ({type(e).__name__}): write it more simply') from e
+    marks = {'^': '\u0302', '~': '\u0303', '\u00af': '\u203e', '.': '\u0307'}  # as Pandoc writes them
+    for accent in math.select('mover > mo:last-child'):
+        accent.string = marks.get(accent.get_text(), accent.get_text())
     unread = next((t for t in math.find_all(string=re.compile(r'^(\\.+|&)$'))), None)
     if unread: raise DocsError(f'the formula {tex!r} cannot be turned into MathML because of {str(unread)!r}: write it more simply')
     return math
 
 
 def polish(soup):
-    """Make a page self-contained and usable without a mouse, whichever renderer wrote it: nothing foreign loads, formulas are
-    MathML, what is wide scrolls in a box of its own, and the first stop of the tab key skips the navigation."""
+    """Make a page self-contained and usable without a mouse, whichever renderer wrote it: nothing foreign
+    loads, formulas are MathML, what is wide scrolls in a box of its own, and the tab key's first stop skips
+    the navigation."""
     for tag in soup.find_all('script'):
         if FOREIGN.match(tag.get('src', '')) or AMD.match(tag.string or ''): tag.decompose()
     for tag in soup.find_all('link', href=FOREIGN):
@@ -283,10 +307,12 @@ def polish(soup):
 
 def social(soup, site_url):
     "Let a link to the page be shown with the site's own picture, not with the first one of the page."
-    for tag in soup.find_all('meta', attrs={'property': re.compile('^og:image')}) + soup.find_all('meta', attrs={'name': re.compile('^twitter:')}): tag.decompose()
+    for tag in soup.select('meta[property^="og:image"], meta[name^="twitter:"]'): tag.decompose()
     if not soup.head: return
-    for key, name, value in [('property', 'og:image', f'{site_url}/{SOCIAL}'), ('property', 'og:image:alt', SOCIAL_ALT), ('name', 'twitter:card', 'summary_large_image')]:
-        soup.head.append(soup.new_tag('meta', attrs={key: name, 'content': value}))
+    for attrs in [{'property': 'og:image', 'content': f'{site_url}/{SOCIAL}'},
+                  {'property': 'og:image:alt', 'content': SOCIAL_ALT},
+                  {'name': 'twitter:card', 'content': 'summary_large_image'}]:
+        soup.head.append(soup.new_tag('meta', attrs=attrs))
 
 
 def relink(soup, page, names, site_url, ids):
@@ -315,16 +341,17 @@ def sign(soup, stamp):
 
 
 def stay_home(soup, base):
-    "Let the page for what is not there find its styles, scripts and links from whatever address it is shown at."
+    "Let the page for what is not there find its styles, scripts and links wherever it is shown."
     for tag in soup.find_all(True):
         for key in ('href', 'src', 'content'):
             ref = tag.get(key)
             if ref is None or key == 'content' and not tag.get('name', '').endswith(':offset'): continue
-            if not ref.startswith(('#', '/')) and not urlsplit(ref).scheme: tag[key] = base + re.sub(r'^(\./)+', '', ref)
+            if ref.startswith(('#', '/')) or urlsplit(ref).scheme: continue
+            tag[key] = base + re.sub(r'^(\./)+', '', ref)
 
 
 def find_names(site, pages):
-    "Give the search an entry for each heading of the third level, names of the library among them; Quarto lists only the second."
+    "Give the search an entry for each heading of level three, such as a name; Quarto stops at level two."
     index = site/'search.json'
     if not index.is_file(): return
     entries = json.loads(index.read_text(encoding='utf-8'))
@@ -339,8 +366,8 @@ def find_names(site, pages):
             for t in h.find_all_next(['h1', 'h2', 'h3', 'p', 'li', 'pre']):
                 if t.name in ('h1', 'h2', 'h3'): break
                 text.append(t.get_text(' ', strip=True))
-            entry = {'objectID': href, 'href': href, 'section': h.get_text(' ', strip=True), 'text': ' '.join(text)[:1500]}
-            entries.append({**first[page], **entry})
+            said = {'section': h.get_text(' ', strip=True), 'text': ' '.join(text)[:1500]}
+            entries.append({**first[page], 'objectID': href, 'href': href, **said})
     index.write_text(json.dumps(entries, ensure_ascii=False), encoding='utf-8')
 
 
@@ -350,7 +377,8 @@ def finish(site, renderer, names):
     today = datetime.date.today()
     stamp = f'Rendered by {renderer} from lesson8 {number} on {today.day} {today:%B %Y}'
     site_url = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip('/')
-    pages = {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser') for f in sorted(site.rglob('*.html'))}
+    pages = {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser')
+             for f in sorted(site.rglob('*.html'))}
     ids = {page: {t['id'] for t in soup.find_all(id=True)} for page, soup in pages.items()}
     for page, soup in pages.items():
         try: polish(soup)

@@ -1,6 +1,6 @@
 """Make a rendered site light: only the styles and icons that its pages use, and pictures as WebP files.
 
-Both renderers ship all of Bootstrap twice, for light and for dark, and all 2,000 icons: more than a megabyte a page.
+Both renderers ship all of Bootstrap twice, for light and for dark, and 2,000 icons: over a megabyte a page.
 """
 import base64, io, logging, re
 from urllib.parse import unquote, urlsplit
@@ -69,7 +69,7 @@ def prune(css, used):
         elif re.match(r'@(media|supports|layer|container)', head):
             if inner := prune(body, used): out.append(f'{head}{{{inner}}}')
         elif head.startswith('@'): out.append(f'{head}{{{body}}}')
-        elif kept := [s for s in selectors(head) if matches(s, used)]: out.append(f"{','.join(kept)}{{{body}}}")
+        elif kept := ','.join(s for s in selectors(head) if matches(s, used)): out.append(f'{kept}{{{body}}}')
     return ''.join(out)
 
 
@@ -83,7 +83,7 @@ def icons(site):
         face = FACE.search(css)
         if not face: continue
         files = {f.parent/u.partition('?')[0] for u in re.findall(r'''url\(["']?([^"')]+)''', face[0])}
-        woff = next(p for p in files if p.suffix == '.woff')  # the other form needs a compressor that is not in Python
+        woff = next(p for p in files if p.suffix == '.woff')  # the other needs a compressor
         if woff.is_file():
             options = subset.Options(flavor='woff', notdef_outline=True)
             font = subset.load_font(str(woff), options)
@@ -93,8 +93,8 @@ def icons(site):
             subset.save_font(font, str(woff), options)
         for p in files - {woff}: p.unlink(missing_ok=True)
         address = woff.relative_to(f.parent).as_posix()
-        face_now = f'@font-face{{font-family:"bootstrap-icons";font-display:block;src:url("{address}") format("woff")}}'
-        f.write_text(css.replace(face[0], face_now), encoding='utf-8')
+        now = f'font-family:"bootstrap-icons";font-display:block;src:url("{address}") format("woff")'
+        f.write_text(css.replace(face[0], f'@font-face{{{now}}}'), encoding='utf-8')
 
 
 def styles(site):
@@ -107,13 +107,14 @@ def styles(site):
 
 
 def pictures(soup, site, page):
-    "Store the PNG pictures of a page, drawn into it or in files, as WebP files: the same pixels at a third of the size."
+    "Store the PNG pictures of a page, in it or in files, as WebP files: same pixels, a third of the size."
     from PIL import Image
     here = (site/page).parent
     for i, tag in enumerate(soup.select('main img[src]'), 1):
         src = tag['src']
         if src.startswith('data:image/png;base64,'): raw = base64.b64decode(src.partition(',')[2])
-        elif src.endswith('.png') and not urlsplit(src).scheme and (here/unquote(src)).is_file(): raw = (here/unquote(src)).read_bytes()
+        elif src.endswith('.png') and not urlsplit(src).scheme and (here/unquote(src)).is_file():
+            raw = (here/unquote(src)).read_bytes()
         else: continue
         picture = Image.open(io.BytesIO(raw))
         folder = (site/page).with_name((site/page).stem + '_files')
