@@ -1,5 +1,5 @@
 "The package as someone gets it who installs it: its metadata, what is in it, and what importing it loads."
-import ast, email, json, re, shutil, subprocess, sys, tarfile, textwrap, zipfile
+import ast, email, json, os, re, shutil, subprocess, sys, tarfile, textwrap, zipfile
 from configparser import ConfigParser
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -194,21 +194,42 @@ def test_light_module_computes_with_torch_alone(bare, module):
 
 def loaded(code):
     "Top-level names in sys.modules after `code`, here, where everything is installed."
-    return set(json.loads(run(sys.executable, '-c', f'{code}\nimport sys, json; print(json.dumps(sorted({{m.partition(".")[0] for m in sys.modules}})))')))
+    return set(json.loads(run(sys.executable, '-c', f'{code}\n{NAMES}')))
+
+
+NAMES = 'import sys, json; print(json.dumps(sorted({m.partition(".")[0] for m in sys.modules})))'
+FORK = '''
+import os, sys
+codes, first = json.loads(sys.argv[1]), sys.argv[2]
+exec(first)
+for code in codes:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid: os.waitpid(pid, 0)
+    else:
+        try: exec(code)
+        except BaseException as e: print(json.dumps(repr(e)))
+        sys.stdout.flush(); os._exit(0)
+'''
+
+
+def each_after(first, codes):
+    """What each of `codes` prints, a line of JSON, in a process of its own that has just run `first`. Where processes can
+    fork, `first`, which may take seconds, runs once."""
+    if not hasattr(os, 'fork'): return [json.loads(run(sys.executable, '-c', f'import json\n{first}\n{code}')) for code in codes]
+    out = run(sys.executable, '-c', f'import json\n{FORK}', json.dumps(codes), first)
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def test_import_lesson8_loads_nothing_heavy():
     assert not loaded('import lesson8') & (HEAVY | {'torch', 'numpy'})
 
 
-@pytest.fixture(scope='session')
-def torch_alone(): return loaded('import torch, numpy')
-
-
-@pytest.mark.parametrize('module', [m for m in LIGHT if m in modules()])
-def test_light_module_loads_nothing_beside_torch(module, torch_alone):
-    extra = loaded(f'import lesson8.{module}') - torch_alone
-    assert {m for m in extra if m not in sys.stdlib_module_names} <= {'lesson8'}
+def test_light_modules_load_nothing_beside_torch():
+    light = [m for m in LIGHT if m in modules()]
+    before, *after = each_after('import torch, numpy', [NAMES] + [f'import lesson8.{m}\n{NAMES}' for m in light])
+    extra = {m: set(names) - set(before) - set(sys.stdlib_module_names) for m, names in zip(light, after)}
+    assert extra == {m: {'lesson8'} for m in light}
 
 
 STATE = '''
@@ -220,12 +241,14 @@ def state():
 '''
 
 
-@pytest.mark.parametrize('module', modules())
-def test_import_changes_no_global_state(module):
-    "Seeds, threads, defaults, warnings and environment stay the caller's; what else a module imports comes first, as it is not ours to answer for."
-    others = sorted(loaded(f'import lesson8.{module}') & HEAVY)
-    first = ''.join(f'import {m}\n' for m in others)
-    run(sys.executable, '-c', f'{STATE}{first}before = state()\nimport lesson8.{module}\nfor a, b in zip(before, state()): assert a == b, (a, b)')
+def test_imports_change_no_global_state():
+    """Seeds, threads, defaults, warnings and environment stay the caller's; what else a module imports comes first, as it is
+    not ours to answer for."""
+    others = sorted(set().union(*each_after('import torch, numpy', [f'import lesson8.{m}\n{NAMES}' for m in modules()])) & HEAVY)
+    first = ''.join(f'import {m}\n' for m in others) + STATE
+    same = [f'before = state()\nimport lesson8.{m}\n'  # taken in the child: a fork seeds Python's random numbers anew
+            'print(json.dumps([k for k, (a, b) in enumerate(zip(before, state())) if a != b]))' for m in modules()]
+    assert dict(zip(modules(), each_after(first, same))) == {m: [] for m in modules()}
 
 
 def imports(text):
