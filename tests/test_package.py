@@ -69,7 +69,7 @@ LIGHT = dict(
         x, y = torch.zeros(100, 28, 28, dtype=torch.uint8), torch.arange(100) % 10
         frames, classes = small_objects(x, y, 5)
         assert frames.shape == (5, 1, 56, 56) and classes.shape == (5,)''',
-    tabular=None, dropout=None, activations=None)
+    dropout=None, activations=None)
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets', 'nbdev', 'pytest', 'pooch', 'PIL'}
 
 settings = ConfigParser(delimiters=['='], interpolation=None)
