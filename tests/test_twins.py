@@ -13,7 +13,7 @@ from fastai.callback.schedule import Learner  # with `fit_one_cycle`, which this
 from fastai.collab import EmbeddingDotBias, EmbeddingNN, collab_learner
 from fastai.data.transforms import RandomSplitter
 from fastai.layers import AdaptiveConcatPool2d, sigmoid_range
-from fastai.tabular.model import emb_sz_rule, get_emb_sz
+from fastai.tabular.model import TabularModel, emb_sz_rule, get_emb_sz
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -53,7 +53,10 @@ def schema_default(a):
 def said(default): return 'no default' if default is NONE else f'default {default!r}'
 
 
-def same(a, b): return (type(a) is type(b) or bool not in (type(a), type(b))) and (a is b or a == b)
+def same(a, b):
+    "Whether two defaults are the same; of modules, whether they are of one kind with equal settings."
+    if isinstance(a, nn.Module): return type(a) is type(b) and repr(a) == repr(b)
+    return (type(a) is type(b) or bool not in (type(a), type(b))) and (a is b or a == b)
 
 
 def differences(ours, theirs):
@@ -109,6 +112,7 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
         'ps: place 3, not None': NAMED, 'embed_p: place 4, not None': NAMED,
         'y_range: place 5, not None': NAMED, 'use_bn: place 6, not None': NAMED,
         **{name + ' missing': BLOCKS for name in ('bn_final', 'bn_cont', 'act_cls', 'lin_first')}}),
+    'tabular.TabularModel': (TabularModel, {}),
     'convolutions.unfold': (F.unfold, {}),
     'convolutions.conv2d': (torch.ops.aten.conv2d.default, {}),
     'pooling.max_pool2d': (F._max_pool2d, {}),
