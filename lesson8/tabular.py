@@ -7,18 +7,18 @@ Docs: https://lesson8-course.github.io/lesson8/tabular.html.md"""
 # %% auto #0
 __all__ = ['TableEncoder', 'TabularModel']
 
-# %% ../nbs/08_tabular.ipynb #731ce68b
+# %% ../nbs/08_tabular.ipynb #0cbf58aa
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-# %% ../nbs/08_tabular.ipynb #aac4aa55
+# %% ../nbs/08_tabular.ipynb #881db249
 from .checks import check_each, check_range, check_shape, check_whole
 from .deep_collab import get_emb_sz
 from .embeddings import Embedding, sigmoid_range
 from .vocab import Vocab
 
-# %% ../nbs/08_tabular.ipynb #21267242
+# %% ../nbs/08_tabular.ipynb #20b8c6e3
 class TableEncoder:
     """Turns a table into row numbers and normalised values, as fastai's three steps do together.
     `Categorify`, `FillMissing`, `Normalize`. A continuous column with gaps adds a category, `<name>_na`."""
@@ -52,7 +52,7 @@ class TableEncoder:
         if self.means is None: raise ValueError('the encoder knows no table: call fit(training rows) first')
         return _encode(self, df)
 
-# %% ../nbs/08_tabular.ipynb #0f7af87d
+# %% ../nbs/08_tabular.ipynb #ffba3a7e
 def _amounts(df, names, conts):
     "The continuous columns as floats; an error for a missing column, one of text, or a table without rows."
     if lacks := [c for c in [*names, *conts] if c not in df]:
@@ -79,7 +79,7 @@ def _encode(enc, df):
     x_cont = torch.from_numpy(((amounts.fillna(enc.medians) - enc.means)/enc.stds).to_numpy('float32'))
     return (torch.stack(rows, 1) if rows else torch.empty(len(df), 0, dtype=torch.int64)), x_cont
 
-# %% ../nbs/08_tabular.ipynb #868bebcd
+# %% ../nbs/08_tabular.ipynb #6a53228e
 class _TabularForward(nn.Module):
     "How a batch goes through `TabularModel`."
     def forward(
@@ -108,7 +108,7 @@ def _several(x, model):
     raise ValueError('a batch of one row in training mode: batch norm needs two or more; leave the rest of '
                      'an epoch out, Batches(..., drop_last=True), or predict after model.eval()')
 
-# %% ../nbs/08_tabular.ipynb #e137a047
+# %% ../nbs/08_tabular.ipynb #7b1f210f
 class TabularModel(_TabularForward):
     """A neural net for tables: embeddings beside continuous columns, then blocks of layers.
 
@@ -138,7 +138,7 @@ class TabularModel(_TabularForward):
         kinds += [(use_bn and bn_final, 0., None, lin_first)]
         self.layers = nn.Sequential(*[_block(*o, *kind) for *o, kind in zip(sizes, sizes[1:], kinds)])
 
-# %% ../nbs/08_tabular.ipynb #1ab185a2
+# %% ../nbs/08_tabular.ipynb #c0d4cf90
 def _block(n_in, n_out, norm, p, act, lin_first):
     "Linear layer and activation, and batch norm and dropout after them or, if not `lin_first`, before."
     linear = [nn.Linear(n_in, n_out, bias=not norm), *[act]*(act is not None)]
