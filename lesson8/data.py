@@ -63,6 +63,7 @@ def movielens_100k(
     """MovieLens-100k as three tables.
 
     Harper & Konstan 2015, doi 10.1145/2827872; for research use, not to be passed on.
+
     - ratings, in the order of the file u.data (which is what the official folds count on): user 1-943,
       item 1-1682, rating in stars (whole numbers 1-5), timestamp in seconds since 1970 (UTC).
     - users, by id: age in years, gender M or F, one of 21 occupations, zip_code as text.
