@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from lesson8.batches import Batches
 from lesson8.data import movielens_100k, random_split, rating_tensors
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import AdamW, dot_gradient
+from lesson8.speed import dot_gradient
+from lesson8.steps import AdamW
 from lesson8.training import fit
 from lesson8.vocab import Vocab
 

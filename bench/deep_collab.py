@@ -16,7 +16,7 @@ from lesson8.batches import Batches
 from lesson8.data import movielens_100k, random_split, rating_tensors
 from lesson8.deep_collab import CollabNN, get_emb_sz
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import dot_gradient
+from lesson8.speed import dot_gradient
 from lesson8.training import fit
 from lesson8.vocab import Vocab
 

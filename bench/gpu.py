@@ -17,7 +17,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs without installation, too
 from lesson8.batches import Batches
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import AdamW, dot_gradient
+from lesson8.speed import dot_gradient
+from lesson8.steps import AdamW
 from lesson8.training import fit
 
 from _record import row, save

@@ -1,4 +1,4 @@
-"""One-cycle, Adam and fit: a loop that fits on a screen, and where a fastai epoch spends its time.
+"""A library line that is slower and worse than eight lines of ours, and the `fit` that comes of finding out why.
 
 Docs: https://lesson8-course.github.io/lesson8/training.html.md"""
 

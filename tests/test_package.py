@@ -45,6 +45,12 @@ LIGHT = dict(
         p = torch.nn.Parameter(torch.ones(2)); p.grad = torch.ones(2)
         AdamW([p], lr=.1).step()
         assert (p < 1).all()''',
+    speed='''
+        from lesson8.embeddings import DotProductBias
+        from lesson8.speed import dot_gradient
+        model = DotProductBias(3, 3, n_factors=2)
+        loss = dot_gradient(model)(torch.tensor([[0, 1], [2, 2]]), torch.tensor([4., 2.]))
+        assert loss > 0 and all(p.grad.abs().sum() > 0 for p in model.parameters())''',
     history='''
         from lesson8.history import smooth
         assert smooth([2., 2.]) == [2., 2.]''',
