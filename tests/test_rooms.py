@@ -8,7 +8,8 @@ from conftest import ROOT, many
 from lesson8.cold_start import Side, choose_questions, fold_in, metadata_map, predict_new, recommend, side_of
 from lesson8.data import rating_tensors
 from lesson8.embeddings import DotProductBias
-from lesson8.interpretation import PCA, main_effects, nearest, similarity
+from lesson8.interpretation import PCA, main_effects
+from lesson8.similarity import nearest, similarity
 from lesson8.vocab import Vocab, find_item
 
 MODULES = sorted(p for p in (ROOT/'lesson8').glob('*.py') if not p.stem.startswith('_'))
@@ -23,7 +24,7 @@ def test_nothing_private_crosses_modules(path):
     assert not [n for n in taken + reached if n.rpartition('.')[2].startswith('_')]
 
 
-@pytest.mark.parametrize('module', ['data', 'vocab', 'images', 'tables', 'registry', 'download', 'fetch', 'report', 'interpretation', 'cold_start', 'checks'])
+@pytest.mark.parametrize('module', ['data', 'vocab', 'images', 'tables', 'registry', 'download', 'fetch', 'report', 'interpretation', 'similarity', 'cold_start', 'checks'])
 def test_room_is_small(module): assert len((ROOT/f'lesson8/{module}.py').read_text().splitlines()) < 200
 
 
