@@ -20,7 +20,8 @@ def words(text):
 
 
 def selectors(prelude):
-    "The selectors of a rule, each a list of tokens; a comma in brackets, as in `:is(a, b)`, is inside one token."
+    """The selectors of a rule, each a list of tokens; a comma in brackets, as in `:is(a, b)`, is inside one
+    token."""
     found = [[]]
     for token in prelude:
         if token == ',': found.append([])
@@ -30,7 +31,8 @@ def selectors(prelude):
 
 def matches(selector, used):
     "Whether the names in a selector are all used; what stands in brackets is taken as if it were."
-    named = [t.value for before, t in zip([None, *selector], selector) if t.type in ('ident', 'hash') and before != ':']
+    named = [t.value for before, t in zip([None, *selector], selector)
+             if t.type in ('ident', 'hash') and before != ':']
     return words(' '.join(named)) <= used | ALWAYS
 
 
@@ -40,7 +42,8 @@ def prune(css, used):
     parse = tinycss2.parse_stylesheet if isinstance(css, str) else tinycss2.parse_rule_list
     for rule in parse(css, skip_comments=True, skip_whitespace=True):
         if rule.type == 'qualified-rule':
-            kept = ','.join(tinycss2.serialize(s).strip() for s in selectors(rule.prelude) if matches(s, used))
+            kept = ','.join(tinycss2.serialize(s).strip()
+                            for s in selectors(rule.prelude) if matches(s, used))
             if kept: out.append(f'{kept}{{{tinycss2.serialize(rule.content)}}}')
         elif rule.type == 'at-rule' and rule.content is not None and rule.lower_at_keyword in GROUPS:
             if inner := prune(rule.content, used):
