@@ -152,6 +152,43 @@ def test_main_effects_without_a_cancelling_error(model):
     torch.testing.assert_close(e.user_factors @ e.item_factors.T, S - e.level - e.user[:, None] - e.item)
 
 
+DEFAULTS = [
+    (PCA, dict(n_components=None)), (similarity, dict(b=None, kind='cosine')),
+    (nearest, dict(n=5, kind='cosine')), (side_of, dict(side='user')), (fold_in, dict(strength=8.)),
+    (metadata_map, dict(strength=10.)), (choose_questions, dict(n=20, noise=.8)),
+    (recommend, dict(n=5, among=None, strength=8.))]
+
+
+@pytest.mark.parametrize('f, given', DEFAULTS, ids=[f.__name__ for f, _ in DEFAULTS])
+def test_what_is_left_out_is_what_the_chapters_chose(f, given):
+    found = {n: p.default for n, p in inspect.signature(f).parameters.items() if p.default is not p.empty}
+    assert found == given
+
+
+def test_pca_agrees_with_the_covariance_matrix():
+    "NumPy's covariance divides by n-1, and a share is one of all the variance, kept or not."
+    X = torch.randn(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    variance, directions = np.linalg.eigh(np.cov(X.T.numpy()))
+    variance, directions = torch.tensor(variance).flip(0), torch.tensor(directions).flip(1)
+    pca = PCA(2).fit(X)
+    torch.testing.assert_close(pca.explained_variance_, variance[:2])
+    torch.testing.assert_close(pca.explained_variance_ratio_, variance[:2]/variance.sum())
+    torch.testing.assert_close((pca.components_ @ directions[:, :2]).abs(), torch.eye(2).double())
+    torch.testing.assert_close(PCA().fit(X).inverse_transform(PCA().fit_transform(X)), X)
+    with pytest.raises(ValueError, match='number of rows is 1'): PCA().fit(X[:1])
+
+
+@pytest.mark.parametrize('kind', ['cosine', 'dot', 'euclid'])
+def test_nearest_by_trying_all(kind):
+    X = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    alike = dict(cosine=torch.cosine_similarity(X[4:5], X), dot=X @ X[4],
+                 euclid=-(X - X[4]).norm(dim=1))[kind]
+    want = sorted(set(range(9)) - {4}, key=lambda k: -alike[k])
+    found, values = nearest(X, 4, 8, kind)
+    assert found.tolist() == want
+    torch.testing.assert_close(values, alike[want])
+
+
 def test_similarity_of_two_tables_has_their_shape():
     a, b = torch.randn(3, 5), torch.randn(2, 5)
     for kind in ('cosine', 'dot', 'euclid'):
@@ -164,6 +201,26 @@ def test_similarity_of_two_tables_has_their_shape():
 def test_metadata_map_on_another_device():
     made = metadata_map(*(torch.randn(n, device='meta') for n in ((9, 3), (9, 5), (9,))))
     assert [(t.shape, t.device.type) for t in made] == [((3, 5), 'meta'), ((5,), 'meta')]
+
+
+def test_a_row_of_weight_three_counts_as_three_rows():
+    gen = torch.Generator().manual_seed(0)
+    features, vectors = torch.randn(9, 3, generator=gen), torch.randn(9, 5, generator=gen)
+    times = torch.arange(1, 10)
+    thrice = (t.repeat_interleave(times, 0) for t in (features, vectors))
+    for a, b in zip(metadata_map(features, vectors, times.float()), metadata_map(*thrice, torch.ones(45))):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('y_range', [(0, 5), (1, 5), None])
+def test_a_small_surprise_is_made_up_for(y_range):
+    "Near the guess the tangent is the model: a rating a thousandth above the prediction is met by fold_in."
+    gen = torch.Generator().manual_seed(0)
+    own, other, offset = (torch.randn(*n, generator=gen).double() for n in ((4, 3), (6, 3), (6,)))
+    side, rows = Side(own, other, offset, y_range), torch.tensor([2, 5])
+    asked = predict_new(side, own[0], rows) + torch.tensor([1e-3, -1e-3])
+    met = predict_new(side, fold_in(side, rows, asked, own[0], strength=1e-9), rows)
+    torch.testing.assert_close(met, asked, atol=1e-5, rtol=0)
 
 
 def test_fold_in_keeps_the_start_where_nothing_is_known(model):
