@@ -10,7 +10,8 @@ The first nine tenths of each book are read, the last tenth is guessed. Learning
 with, were chosen on the last ninth of the part that is read (`--select`): the loss there, never the share of equal endings.
 Rows: text.net (all that is read), text.net_1 (it looks at one word only), text.two_matrices (an output matrix of its own), text.shuffled
 (the words that are read in random order), text.untrained, text.read_N (the first N% of what is read of each book; as many windows as
-text.net sees, but each at most ten times), text.counts_N (no net: preceding and following words counted in the same N%).
+text.net sees, but each at most ten times), text.counts_N (no net: preceding and following words counted in the same N%), text.triples (no
+net: what follows two words, mixed with what follows one, mixed with frequencies).
 """
 import argparse, os, sys, time
 from collections import Counter
@@ -19,8 +20,10 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import coo_matrix
 from torch import nn
 
 from _record import row, save
@@ -32,7 +35,7 @@ from lesson8.text import NextWord, count_vectors, ending, label_share, pair_coun
 from lesson8.training import fit, predict
 from lesson8.vocab import Vocab
 
-WORDS, RATE = 2000, 1e-2
+WORDS, RATE, PAIRS, TRIPLES = 2000, 1e-2, 300, 300
 ENDINGS = ['', 'ing', 'ed', 'ly', 's']
 
 
@@ -124,25 +127,54 @@ def count_part(percent, seed):
     return label_share(count_vectors(counts), corpus()[2])
 
 
+def count_triples(ids, rest, extra):
+    "(share guessed right, cross-entropy) of counts of three words; `extra` of pairs' shares are mixed in, and PAIRS of frequencies into those."
+    n, pairs = WORDS + 1, pair_counts(ids, WORDS + 1)
+    pairs[:, 0] = 0
+    pairs = (pairs + PAIRS*pairs.sum(0)/pairs.sum())/(pairs.sum(1, keepdim=True) + PAIRS)
+    ab, c = ids[:-2]*n + ids[1:-1], ids[2:]
+    there, at = ab[c > 0].unique(return_inverse=True)
+    counts = coo_matrix((np.ones(len(at), 'float32'), (at, c[c > 0])), (len(there), n)).tocsr()
+    x, y = known(rest)
+    ab = x[:, 1]*n + x[:, 2]
+    at = torch.searchsorted(there, ab).clamp(max=len(there) - 1)
+    right, loss = 0, 0.
+    for k in range(0, len(y), 4096):
+        rows, answer, prev = at[k:k + 4096], y[k:k + 4096], pairs[x[k:k + 4096, 2]]
+        seen = torch.from_numpy(counts[rows.numpy()].toarray())*(there[rows] == ab[k:k + 4096])[:, None]
+        p = (seen + extra*prev)/(seen.sum(1, keepdim=True) + extra)
+        right += (p.argmax(1) == answer).sum().item()
+        loss -= p.gather(1, answer[:, None]).log().sum().item()
+    return right/len(y), loss/len(y)
+
+
+def triples(id, seeds):
+    "Nothing is random here."
+    right, loss = count_triples(part(0, 900), part(900, 1000), TRIPLES)
+    return [row(f'{id}.right', [right], 'accuracy'), row(f'{id}.loss', [loss], 'nats')]
+
+
 def over(f, id, seeds): return [row(f'{id}.same_ending', [f(seed) for seed in range(seeds)], 'accuracy')]
 
 
 PARTS = {'text.net': net_rows, 'text.net_1': partial(net_rows, n_context=1), 'text.two_matrices': partial(net_rows, make=TwoMatrices),
-         'text.shuffled': shuffled, 'text.untrained': untrained,
+         'text.shuffled': shuffled, 'text.untrained': untrained, 'text.triples': triples,
          **{f'text.read_{n}': partial(over, partial(read_part, n)) for n in (2, 10, 30)},
          **{f'text.counts_{n}': partial(over, partial(count_part, n)) for n in (2, 10, 30, 100)}}
 CHEAP = {'text.read_2.same_ending': partial(read_part, 2)}  # about four seconds
 
 
-def select():
+def select(rates=(3e-3, 1e-2, 3e-2)):
     "The loss on the last ninth of what is read, for learning rates and for imaginary words."
     ids, held = part(0, 800), part(800, 900)
-    for lr in (3e-3, 1e-2, 3e-2): print(f'lr {lr}: {guessed(train(ids, 0, lr=lr), held)[1]:.4f}', flush=True)
+    for lr in rates: print(f'lr {lr}: {guessed(train(ids, 0, lr=lr), held)[1]:.4f}', flush=True)
     counts = pair_counts(ids, WORDS + 1); counts[:, 0] = 0
     x, y = known(held, 1)
     for extra in (10, 30, 100, 300, 1000):
         p = (counts + extra*counts.sum(0)/counts.sum())/(counts.sum(1, keepdim=True) + extra)
-        print(f'{extra} imaginary words: {-p[x[:, 0], y].log().mean():.4f}', flush=True)
+        print(f'pairs, {extra} imaginary words: {-p[x[:, 0], y].log().mean():.4f}', flush=True)
+    for extra in (30, 100, 300, 1000):
+        print(f'triples, {extra} imaginary words: {count_triples(ids, held, extra)[1]:.4f}', flush=True)
 
 
 def main():
