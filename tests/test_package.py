@@ -42,6 +42,13 @@ LIGHT = dict(
         x = torch.arange(32.).view(1, 2, 4, 4)
         assert max_pool2d(x, 2).flatten()[:4].tolist() == [5., 7., 13., 15.]
         assert AdaptiveConcatPool2d(1)(x).shape == (1, 4, 1, 1)''',
+    text='''
+        from lesson8.text import NextWord, label_share, tokenize, windows
+        assert tokenize("They went to sea, didn't they?") == ['they', 'went', 'to', 'sea', "didn't", 'they']
+        x, y = windows(torch.tensor([1, 2, 3, 1, 2]), 2)
+        torch.manual_seed(0)
+        assert y.tolist() == [3, 1, 2] and NextWord(4, 3, 2, 5)(x).shape == (3, 4)
+        assert label_share(torch.eye(2)[[0, 0, 1, 0, 1]], torch.tensor([0, 1, 2, 1, 2])) == 1.''',
     steps='''
         from lesson8.steps import AdamW
         p = torch.nn.Parameter(torch.ones(2)); p.grad = torch.ones(2)
