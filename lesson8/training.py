@@ -149,7 +149,7 @@ def _train_epoch(model, train, gradient, optim, plan, history, bar):
     model.train()
     for batch, (rate, momentum) in zip(train, plan):
         _set_rates(optim, rate, momentum)
-        losses.append(gradient(*_on(batch, device)))
+        losses.append(gradient(*_on(batch, device)).clone())  # itself, it would pin memory freed around it
         optim.step()
         sizes.append(len(batch[-1]))
         if bar is not None: bar.update()
