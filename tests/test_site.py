@@ -49,7 +49,7 @@ def site(request, tmp_path_factory):
 def pages(site): return read_pages(site)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')  # closed before another file's test starts a Playwright of its own
 def browser():
     program = chromium()
     from playwright.sync_api import sync_playwright
@@ -678,7 +678,7 @@ def barriers(page):
     return found
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def faults(browser, serve, site, pages):
     "What a browser finds on the pages: each is opened once, for all that can be seen there."
     return visit(browser, serve(site), list(pages), look=barriers)
