@@ -1,5 +1,5 @@
 "What every measurement shares: the machine, the versions, and the one form of bench/results/<subject>.json."
-import json, os, platform, re, statistics as st, sys
+import argparse, json, os, platform, re, statistics as st, sys, time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -61,3 +61,20 @@ def save(subject, results, packages=('torch', 'numpy'), path=None, command=None,
     path.write_text(json.dumps(head | dict(results=list(rows.values())), indent=1) + '\n')
     for r in rows.values():
         print(f"{r['id']:<60}{r['value']:>12.4g} {r['unit']:<8} sd {r['sd']:.2g}, n {r['n']}")
+
+
+def run_parts(subject, parts, doc, packages=('torch', 'numpy'), digits=4):
+    "The command line of a subject in parts, name -> f(seeds) that yields rows: prints each row and saves all."
+    p = argparse.ArgumentParser(description=doc.splitlines()[0])
+    p.add_argument('--part', choices=list(parts), action='append',
+                   help='only this part; rows of the others are kept as they are stored')
+    p.add_argument('--seeds', type=int, default=10)
+    args = p.parse_args()
+    rows = {}
+    for part in args.part or parts:
+        start = time.perf_counter()
+        for r in parts[part](args.seeds):
+            rows[r['id']] = r
+            print(f"{r['id']:<55} {r['value']:.{digits}f} sd {r['sd']:.{digits}f} n {r['n']}", flush=True)
+        print(f'-- {part}: {time.perf_counter() - start:.0f} s', flush=True)
+    save(subject, rows.values(), packages, keep=bool(args.part))

@@ -4,7 +4,6 @@
 
 Models, settings and splits are those of bench/deep_collab.py. Whatever is chosen here is chosen on its inner split. Seeds are 0 .. n-1, none left out.
 """
-import argparse, time
 from functools import partial
 from statistics import mean
 
@@ -12,7 +11,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 
 import deep_collab as base
-from _record import row, save
+from _record import row, run_parts
 from lesson8.batches import Batches
 from lesson8.deep_collab import CollabNN
 from lesson8.embeddings import DotProductBias, sigmoid_range
@@ -142,19 +141,8 @@ CHEAP = {'deep_controls.dot_without_taste.valid_mse': again}
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--part', choices=list(PARTS), action='append', help='only this part; rows of the others are kept as they are stored')
-    p.add_argument('--seeds', type=int, default=10)
-    args = p.parse_args()
     base.setup()
-    rows = {}
-    for part in args.part or PARTS:
-        start = time.perf_counter()
-        for r in PARTS[part](args.seeds):
-            rows[r['id']] = r
-            print(f"{r['id']:<55} {r['value']:.4f} sd {r['sd']:.4f} n {r['n']}", flush=True)
-        print(f'-- {part}: {time.perf_counter() - start:.0f} s', flush=True)
-    save('deep_controls', rows.values(), ('torch', 'numpy'), keep=bool(args.part))
+    run_parts('deep_controls', PARTS, __doc__)
 
 
 if __name__ == '__main__': main()

@@ -4,12 +4,13 @@
 
 The rows, columns and settings are the chapter's. Seed k starts the net, and draws which fifth of the flights, or of the dates, is held back.
 """
-import argparse, os, time
+import os
+from functools import partial
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np, pandas as pd, torch
 
-from _record import row, save
+from _record import row, run_parts
 from lesson8.batches import Batches
 from lesson8.deep_collab import get_emb_sz
 from lesson8.tables import airports, flights
@@ -101,19 +102,10 @@ CHEAP = {'tabular_dates.air_date_means.rmse': again}
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--part', choices=list(PARTS), action='append', help='only this part; rows of the others are kept as they are stored')
-    p.add_argument('--seeds', type=int, default=10)
-    args = p.parse_args()
     torch.set_num_threads(1)
-    rows, results = table(), {}
-    for part in args.part or PARTS:
-        start = time.perf_counter()
-        for r in compare(rows, *PARTS[part], args.seeds):
-            results[r['id']] = r
-            print(f"{r['id']:<50} {r['value']:.3f} sd {r['sd']:.3f} n {r['n']}", flush=True)
-        print(f'-- {part}: {time.perf_counter() - start:.0f} s', flush=True)
-    save('tabular_dates', results.values(), ('torch', 'numpy', 'pandas'), keep=bool(args.part))
+    rows = table()
+    parts = {name: partial(compare, rows, *which) for name, which in PARTS.items()}
+    run_parts('tabular_dates', parts, __doc__, ('torch', 'numpy', 'pandas'), digits=3)
 
 
 if __name__ == '__main__': main()
