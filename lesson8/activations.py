@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .checks import check_choice, check_tensor
 from .training import evaluating
 
-# %% ../nbs/13_activations.ipynb #ea7bfbc7
+# %% ../nbs/13_activations.ipynb #97a24c3f
 class _Pointwise(torch.autograd.Function):
     "A formula and its derivative as one step of autograd, which keeps the input and nothing else."
     generate_vmap_rule = True  # so that torch.func can map and differentiate it
@@ -47,7 +47,7 @@ def _rounded_once(f, args, kwargs):
 
 def _as_float(x): return x.to(torch.get_default_dtype())
 
-# %% ../nbs/13_activations.ipynb #3dd70af8
+# %% ../nbs/13_activations.ipynb #854ae03f
 def _activation(derivative, whole=None):
     """Make a function that autograd knows from a formula and its `derivative`, which take the same arguments.
 
@@ -71,7 +71,7 @@ def grad_of(
     try: return activation.derivative
     except AttributeError: raise ValueError(f'{activation!r} is no activation of this module') from None
 
-# %% ../nbs/13_activations.ipynb #e5f97849
+# %% ../nbs/13_activations.ipynb #48bafd75
 def _relu_grad(x): return torch.where(x <= 0, 0, torch.ones_like(x))
 
 @_activation(_relu_grad, whole=lambda x: x)
@@ -101,7 +101,7 @@ def elu(
     "x where it is positive, alpha*(exp(x) - 1) elsewhere. Twin of `torch.nn.functional.elu`."
     return torch.where(input <= 0, alpha*torch.expm1(input), input)
 
-# %% ../nbs/13_activations.ipynb #da6a55f7
+# %% ../nbs/13_activations.ipynb #ba46af69
 def _sigmoid_grad(x): return (s := sigmoid(x))*(1 - s)
 
 @_activation(_sigmoid_grad, whole=_as_float)
@@ -134,7 +134,7 @@ def softplus(
     bx = beta*input
     return torch.where(bx > threshold, input, (bx.clamp_min(0) + torch.log1p((-bx.abs()).exp()))/beta)
 
-# %% ../nbs/13_activations.ipynb #c2688c47
+# %% ../nbs/13_activations.ipynb #45fc7fc6
 def _gelu_parts(x, approximate):
     "Phi(x), the share of a normal distribution that lies below x, and its derivative."
     if check_choice('approximate', approximate, ('none', 'tanh')) == 'none':
@@ -155,7 +155,7 @@ def gelu(
     "x*Phi(x), with Phi of the normal distribution. Twin of `torch.nn.functional.gelu`."
     return input*_gelu_parts(input, approximate)[0]
 
-# %% ../nbs/13_activations.ipynb #9488a043
+# %% ../nbs/13_activations.ipynb #39a7abaa
 def _silu_grad(x): return (s := sigmoid(x))*(1 + x*(1 - s))
 
 @_activation(_silu_grad)
@@ -176,7 +176,7 @@ def mish(
     "x*tanh(softplus(x)). Twin of `torch.nn.functional.mish`."
     return input*tanh(softplus(input))
 
-# %% ../nbs/13_activations.ipynb #880f2927
+# %% ../nbs/13_activations.ipynb #c532663e
 class Activation(nn.Module):
     "An activation as a layer: `Activation(leaky_relu, negative_slope=.2)`."
     def __init__(
@@ -196,7 +196,7 @@ class Mish(Activation):
     "`mish` as a layer; for backward it keeps its input only. Twin of `torch.nn.Mish`."
     def __init__(self): super().__init__(mish)
 
-# %% ../nbs/13_activations.ipynb #72f6b5b2
+# %% ../nbs/13_activations.ipynb #9c533fb5
 @contextmanager
 def _watched(model, kind):
     "While it lasts, a dict fills with the output of each layer of a kind, by name: that of its last call."
@@ -208,7 +208,7 @@ def _watched(model, kind):
     finally:
         for h in hooks: h.remove()
 
-# %% ../nbs/13_activations.ipynb #fd7062a5
+# %% ../nbs/13_activations.ipynb #07635011
 @torch.no_grad()
 def dead_units(
     model: nn.Module,  # stays as it is
@@ -228,8 +228,8 @@ def signal_sizes(
 ) -> dict:  # name of the layer -> (spread, gradient)
     """What is left of the signal at each layer, forwards and backwards.
 
-    Spread: how far a unit's answers to different rows differ (standard deviation). Gradient: of a row's loss by
-    a unit's answer. Both are root mean squares over the units."""
+    Spread: how far a unit's answers to different rows differ (standard deviation). Gradient: of a row's loss
+    by a unit's answer. Both are root mean squares over the units."""
     def rms(t): return t.square().mean().sqrt().item()
     with torch.enable_grad(), _watched(model, kind) as outs, evaluating(model):
         grads = torch.autograd.grad(loss(model(x), y), list(outs.values()))
