@@ -8,10 +8,8 @@ The learning rate is chosen for every row by itself, from a grid that grows unti
 50,000 training digits, scored on the last 10,000, with seeds 0 and 1 (`twenty`: seed 0); ID.at_lr_... are those scores.
 Then the net is trained anew on 10,000 of all 60,000 and scored once on the test digits. A seed says which 10,000, in which order, and where
 the weights start, so rows of one net can be compared seed by seed: ID.minus_relu are these differences. `relu_again` is ReLU with the same
-digits in another order and from another start: what chance alone does. `repeat` (dense) and `repeat_conv` run the function that came first in
-that net against ReLU once more, with thirty seeds that took no part in the contest; ID.minus_relu has these differences run by run,
-ID.by_digit digit by digit: how far they hang on the digits of the test. The nets use PyTorch's own layers, which lesson8.activations
-equals in value and gradient; both are timed (activations.ms...).
+digits in another order and from another start: what chance alone does. `repeat` is Mish against ReLU in the dense net with thirty other
+seeds. The nets use PyTorch's own layers, which lesson8.activations equals in value and gradient; both are timed (activations.ms...).
 """
 import argparse, os, sys, time
 from functools import partial
@@ -38,7 +36,6 @@ PARTS = dict(dense=(.0003, .03, 5, 2, 10), stack=(.0003, .03, 5, 2, 5), twenty=(
 ACTS = dict(relu=nn.ReLU, none=nn.Identity, leaky_relu=nn.LeakyReLU, elu=nn.ELU, gelu=nn.GELU, silu=nn.SiLU, mish=nn.Mish, softplus=nn.Softplus,
             tanh=nn.Tanh, sigmoid=nn.Sigmoid)
 GAINS = dict(sigmoid=None, sigmoid_4=4., tanh=None, tanh_1=1., relu=None, relu_kaiming=2**.5)  # weights of deviation gain/sqrt(inputs); None: PyTorch's
-REPEATS = {'activations.repeat': 'dense', 'activations.repeat_conv': 'conv'}
 DYING = (.01, .03, .1, .3)
 
 
@@ -131,18 +128,16 @@ def contest(todo, data):
     return rows
 
 
-def repeat(id, net, data, stored, first=10, runs=30):
-    "The function that came first in a net against ReLU once more, with seeds that took no part: one question, one comparison."
-    winner = max(set(ACTS) - {'relu', 'none'}, key=lambda name: stored[f'activations.{net}.{name}']['value'])
-    x, y, right = data.test_x.flatten(1)/255, data.test_y, {}
-    for name in (winner, 'relu'):
-        make, lr = specs()[f'activations.{net}.{name}'], stored[f'activations.{net}.{name}.lr']['value']
-        nets = [run(make, lr, seed, data.train_x, data.train_y, epochs=PARTS[net][2])[0] for seed in range(first, first + runs)]
-        right[name] = torch.stack([(predict(n, Batches(x, y, 1000, shuffle=False))[0].argmax(1) == y).float() for n in nets])
-        print(id, name, right[name].mean(1).tolist(), flush=True)
-    gap = right[winner] - right['relu']
-    return [*[row(f'{id}.{name}', runs.mean(1), 'accuracy') for name, runs in right.items()],
-            row(f'{id}.{winner}.minus_relu', gap.mean(1), 'accuracy'), row(f'{id}.{winner}.by_digit', gap.mean(0), 'accuracy')]
+def repeat(data, first=10, runs=30):
+    "The winner of the contest against ReLU once more, with seeds that took no part in it: one question, one comparison."
+    def scores(name):
+        lr = stored_rows(RESULTS/'activations.json')[f'activations.dense.{name}.lr']['value']
+        nets = [run(specs()[f'activations.dense.{name}'], lr, seed, data.train_x, data.train_y)[0] for seed in range(first, first + runs)]
+        return [score(net, data.test_x, data.test_y) for net in nets]
+    mish, relu = scores('mish'), scores('relu')
+    print('activations.repeat', *mish, *relu, flush=True)
+    return [row('activations.repeat.mish', mish, 'accuracy'), row('activations.repeat.relu', relu, 'accuracy'),
+            row('activations.repeat.mish.minus_relu', [a - b for a, b in zip(mish, relu)], 'accuracy')]
 
 
 def dying(data, seeds=5):
@@ -195,8 +190,7 @@ def main():
     if data.name != 'mnist': raise SystemExit('this needs the full MNIST')
     def asked(group): return any(group.startswith(o) or o.startswith(f'{group}.') for o in a.only)
     rows = contest(todo, data)
-    for id, net in REPEATS.items():
-        if asked(id): rows += repeat(id, net, data, stored_rows(RESULTS/'activations.json') | {r['id']: r for r in rows})
+    if asked('activations.repeat'): rows += repeat(data)
     if asked('activations.dying'): rows += dying(data)
     if asked('activations.ms'): rows += timing()
     if not rows: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}, activations.repeat, activations.dying, activations.ms")
