@@ -154,6 +154,14 @@ def dying(data, seeds=5):
     return rows
 
 
+def between(data, lr=.02):
+    "Held-out accuracy in the net of convolutions at a rate between two of the grid: does the grid decide the contest?"
+    fx, fy, hx, hy = data.train_x[:50000], data.train_y[:50000], data.train_x[50000:], data.train_y[50000:]
+    *_, epochs, seeds, _ = PARTS['conv']
+    def scores(make): return [score(run(make, lr, seed, fx, fy, epochs=epochs)[0], hx, hy) for seed in range(seeds)]
+    return [row(f'activations.between.{name}.at_lr_{lr}', scores(partial(conv, ACTS[name])), 'held-out accuracy') for name in ('relu', 'mish', 'gelu')]
+
+
 def timing(rounds=15):
     "Milliseconds for a million numbers there and back, PyTorch's and ours in turn."
     x, rows = torch.randn(1000, 1000, generator=torch.Generator().manual_seed(0)).requires_grad_(), []
@@ -191,9 +199,10 @@ def main():
     def asked(group): return any(group.startswith(o) or o.startswith(f'{group}.') for o in a.only)
     rows = contest(todo, data)
     if asked('activations.repeat'): rows += repeat(data)
+    if asked('activations.between'): rows += between(data)
     if asked('activations.dying'): rows += dying(data)
     if asked('activations.ms'): rows += timing()
-    if not rows: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}, activations.repeat, activations.dying, activations.ms")
+    if not rows: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}, activations.repeat, .between, .dying, .ms")
     if not a.dry: save('activations', rows, keep=a.only != ['activations.'])
 
 

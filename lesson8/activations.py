@@ -189,8 +189,8 @@ def signal_sizes(
     loss=F.cross_entropy,  # function of (predictions, targets), a mean
     kind=nn.Linear,  # class of the layers to look at, or a tuple of classes
 ) -> dict:  # name of the layer -> (spread, gradient)
-    """What is left of the signal at each layer. Spread: the standard deviation of a unit's answers to different
-    rows. Gradient: of a row's loss by a unit's answer. Both are root mean squares over the units."""
+    """What is left of the signal at each layer: the spread of a unit's answers to different rows (standard
+    deviation), and the gradient of a row's loss by a unit's answer; of both the root mean square over units."""
     def rms(t): return t.square().mean().sqrt().item()
     with torch.enable_grad():
         answer, outs = _listen(model, x, kind)
