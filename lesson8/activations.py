@@ -190,7 +190,7 @@ def signal_sizes(
     kind=nn.Linear,  # class of the layers to look at, or a tuple of classes
 ) -> dict:  # name of the layer -> (spread, gradient)
     """What is left of the signal at each layer: the spread of a unit's answers to different rows (standard
-    deviation), and the gradient of a row's loss by a unit's answer; of both the root mean square over units."""
+    deviation) and the gradient of a row's loss by its answer; of both the root mean square over units."""
     def rms(t): return t.square().mean().sqrt().item()
     with torch.enable_grad():
         answer, outs = _listen(model, x, kind)
