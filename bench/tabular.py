@@ -98,8 +98,10 @@ def net(seed, target='air_time', rows=None, columns=SIX, width=16, layers=(200, 
     return pred*y.std() + y.mean(), seconds, made, encoder
 
 
-def trees(seed, target='air_time', rows=None, columns=SIX, again=True, categorical=True, rounds=6000, **settings):
-    "LightGBM, its rounds found on an inner split; with `again` trained anew on all rows: (predictions, CPU seconds, rounds, None)"
+def trees(seed, target='air_time', rows=None, columns=SIX, again=True, ordered=(), rounds=6000, **settings):
+    """LightGBM, its rounds found on an inner split; with `again` trained anew on all rows: (predictions, CPU seconds, rounds, None)
+
+    The columns are categories to it, except those that are `ordered`."""
     import lightgbm as lgb
     train, valid = rows or outer()
     order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
@@ -109,7 +111,8 @@ def trees(seed, target='air_time', rows=None, columns=SIX, again=True, categoric
     where[train] = torch.arange(len(train))
     fit_on, stop_on, y = where[order[cut:]], where[order[:cut]], answers(target, (train, valid))[0][:, 0].numpy()
     options = dict(objective='l2', verbose=-1, num_threads=1, seed=seed) | TREES[target] | settings
-    def data(r, **kw): return lgb.Dataset(x[r].numpy(), y[r.numpy()], categorical_feature=list(range(len(columns))) if categorical else [], **kw)
+    names = [k for k, c in enumerate(columns) if c not in ordered]
+    def data(r, **kw): return lgb.Dataset(x[r].numpy(), y[r.numpy()], categorical_feature=names, **kw)
     def run():
         first = data(fit_on)
         found = lgb.train(options, first, rounds, [data(stop_on, reference=first)], callbacks=[lgb.early_stopping(100, verbose=False)])
@@ -227,7 +230,7 @@ PEERS = dict(
     fastai=(partial(fastai_net), 3),
     hist=(hist, 3),
     lightgbm_stopped=(partial(trees, again=False), 1),
-    lightgbm_numbers=(partial(trees, categorical=False), 1),
+    lightgbm_ordered=(partial(trees, ordered=('month', 'day', 'hour')), 3),
     lightgbm_date=(partial(trees, columns=DATED), 1))
 
 
@@ -342,8 +345,7 @@ def map_rows(permutations=9999):
         part.add(f'.{head}mantel_r', found['plain_r'], 'r')
         for k in ('lon', 'lat'): part.add(f'.{head}read_out_{k}', found[k], 'r2')
     part.add('.distance_mantel_r', mantel(line, real, permutations=1).r, 'r')
-    x = torch.stack([far, far**2], 1)
-    for k, y in dict(lon=lon, lat=lat).items(): part.add(f'.distance_read_out_{k}', read_out(x, y), 'r2')
+    for k, y in dict(lon=lon, lat=lat).items(): part.add(f'.distance_read_out_{k}', read_out(far, y), 'r2')
     return part.rows
 
 
@@ -377,7 +379,7 @@ PARTS = dict(
     dep_delay=partial(target_rows, 'dep_delay'),
     steps=partial(steps, ['tabular_model', 'plain', 'wd', 'l2', 'long', 'wide']),
     products=partial(steps, ['pairs', 'pairs_wd', 'triples_wd']),
-    date=partial(steps, ['date', 'date_wd'], ['lightgbm_date', 'lightgbm_stopped', 'lightgbm_numbers']),
+    date=partial(steps, ['date', 'date_wd'], ['lightgbm_date', 'lightgbm_stopped', 'lightgbm_ordered']),
     peers=partial(steps, [], ['fastai', 'hist']),
     delay_peers=delay_peers, tabm=tabm_rows, by_date=dates, map=map_rows, speed=speed)
 
@@ -390,7 +392,7 @@ GRID = dict(
               dict(wd=1., layers=(400, 200), epochs=40)] + [dict(wd=wd, opt=L2) for wd in (1e-5, 1e-4, 1e-3, 1e-2)],
     dep_delay=[dict(wd=1., epochs=epochs, ps=ps, order=order) for epochs, ps, order in ((5, .2, 1), (10, 0., 1), (10, .2, 1), (10, .2, 2), (10, .2, 3))])
 TREE_GRID = [dict(num_leaves=31), dict(num_leaves=63), dict(num_leaves=127, learning_rate=.2), dict(cat_smooth=1, cat_l2=1, min_data_per_group=10),
-             dict(bagging_fraction=.8, bagging_freq=1, feature_fraction=.8)]
+             dict(bagging_fraction=.8, bagging_freq=1, feature_fraction=.8), dict(ordered=('month', 'day', 'hour'))]
 
 
 def choose():

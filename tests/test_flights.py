@@ -85,9 +85,9 @@ def test_great_circle(places):
 
 
 def test_great_circle_of_known_places():
-    "New York (JFK) to San Francisco and to Boston, as the table of flights has them: 2,586 and 187 miles."
+    "New York (JFK) to San Francisco and to Boston, as the table of flights has them, to the 0.3% that the earth is flattened by."
     found = great_circle([40.6398, 37.6190, 42.3643], [-73.7789, -122.3749, -71.0052])
-    assert abs(found[0, 1] - 2586) < 5 and abs(found[0, 2] - 187) < 2
+    assert abs(found[0, 1] - 2586) < 8 and abs(found[0, 2] - 187) < 1
     with pytest.raises(ValueError, match='lat has length 2 and lon has length 1'): great_circle([1., 2.], [1.])
 
 
