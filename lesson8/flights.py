@@ -1,4 +1,4 @@
-"""Boosted trees beat chapter 08's net on flight times: three suspects, one culprit, and a map that nobody showed it.
+"""Boosted trees beat chapter 08's net on flight times: three suspects, their controls, and a map that nobody showed the net.
 
 Docs: https://lesson8-course.github.io/lesson8/flights.html.md"""
 
