@@ -41,6 +41,7 @@ TREES = dict(air_time=dict(learning_rate=.1, num_leaves=63), dep_delay=dict(lear
 def table():
     "(the 100,001 flights as a table, training rows, held-back rows); row 0 is the flight of chapter 08, held back."
     t = flights().dropna(subset=['air_time']).reset_index(drop=True)
+    t[['any_month', 'any_day']] = t[['month', 'day']].sample(frac=1, random_state=0).to_numpy()  # another flight's: no date at all
     t['date'], t['weekday'] = 100*t.month + t.day, pd.to_datetime(t[['year', 'month', 'day']]).dt.day_name()
     ours = t.query("carrier == 'UA' and flight == 1424 and date == 618")
     t = pd.concat([ours, t.drop(ours.index).sample(100_000, random_state=42)]).reset_index(drop=True)
@@ -98,27 +99,35 @@ def net(seed, target='air_time', rows=None, columns=SIX, width=16, layers=(200, 
     return pred*y.std() + y.mean(), seconds, made, encoder
 
 
-def trees(seed, target='air_time', rows=None, columns=SIX, again=True, ordered=(), rounds=6000, **settings):
+def trees(seed, target='air_time', rows=None, columns=SIX, again=True, ordered=(), ranked=(), rounds=6000, **settings):
     """LightGBM, its rounds found on an inner split; with `again` trained anew on all rows: (predictions, CPU seconds, rounds, None)
 
-    The columns are categories to it, except those that are `ordered`."""
+    The columns are categories to it, except those that are `ordered`. Those that are `ranked` come twice: as categories, and as numbers,
+    their values in the order of their mean answer among the rows that are learned from."""
     import lightgbm as lgb
     train, valid = rows or outer()
     order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
     cut = len(order)//10
-    x, x_valid, *_ = encoded(columns, (train, valid))
+    x, x_valid = (t.numpy() for t in encoded(columns, (train, valid))[:2])
     where = torch.empty(len(table()[0]), dtype=torch.int64)
     where[train] = torch.arange(len(train))
     fit_on, stop_on, y = where[order[cut:]], where[order[:cut]], answers(target, (train, valid))[0][:, 0].numpy()
     options = dict(objective='l2', verbose=-1, num_threads=1, seed=seed) | TREES[target] | settings
     names = [k for k, c in enumerate(columns) if c not in ordered]
-    def data(r, **kw): return lgb.Dataset(x[r].numpy(), y[r.numpy()], categorical_feature=names, **kw)
+    def seen(rows, known):
+        places = [pd.Series(rows[:, k]).map(pd.Series(y[known]).groupby(x[known, k]).mean().rank()) for k in map(columns.index, ranked)]
+        return np.column_stack([rows, *places]) if places else rows
+    def data(r, known, **kw): return lgb.Dataset(seen(x[r], known), y[r], categorical_feature=names, **kw)
     def run():
-        first = data(fit_on)
-        found = lgb.train(options, first, rounds, [data(stop_on, reference=first)], callbacks=[lgb.early_stopping(100, verbose=False)])
-        return (lgb.train(options, data(torch.arange(len(train))), found.best_iteration) if again else found), found.best_iteration
-    (model, n), seconds = timed(run)
-    return torch.tensor(model.predict(x_valid.numpy()), dtype=torch.float32)[:, None], seconds, n, None
+        known = fit_on.numpy()
+        first = data(known, known)
+        found = lgb.train(options, first, rounds, [data(stop_on.numpy(), known, reference=first)],
+                          callbacks=[lgb.early_stopping(100, verbose=False)])
+        if not again: return found, found.best_iteration, known
+        known = np.arange(len(train))
+        return lgb.train(options, data(known, known), found.best_iteration), found.best_iteration, known
+    (model, n, known), seconds = timed(run)
+    return torch.tensor(model.predict(seen(x_valid, known)), dtype=torch.float32)[:, None], seconds, n, None
 
 
 def hist(seed, target='air_time', rows=None, columns=SIX, **settings):
@@ -211,6 +220,7 @@ class Part:
         return found
 
 
+RANKED = partial(trees, ranked=('dest',))
 L2 = partial(torch.optim.Adam, betas=(.9, .99))  # weight decay as a term of the loss, which Adam then rescales
 DATED = (*SIX, 'date')
 NETS = dict(  # air time, step by step
@@ -223,6 +233,10 @@ NETS = dict(  # air time, step by step
     pairs=partial(net, order=2),
     pairs_wd=partial(net, order=2, wd=1.),
     triples_wd=partial(net, order=3, wd=1.),
+    own_sizes=partial(net, model=like_fastai),
+    five=partial(net, epochs=5),
+    ten=partial(net, epochs=10),
+    small_batches=partial(net, epochs=5, bs=256),
     date=partial(net, columns=DATED),
     date_wd=partial(net, wd=1., columns=DATED))
 FEWER = dict(tabular_model=8, long=1, wide=1, triples_wd=1, pairs=2, pairs_wd=2, l2=2, date=1, date_wd=1)  # seeds, where three are too few or take too long
@@ -234,6 +248,13 @@ PEERS = dict(
     lightgbm_date=(partial(trees, columns=DATED), 1))
 
 
+def ranked_rows():
+    "LightGBM that is given the destinations in order, too; on the inner split this helps the air time and not the delay."
+    part = Part('flights.air_time')
+    part.run('lightgbm_ranked', RANKED, 3)
+    return part.rows
+
+
 def mix(part, ours):
     "Averages of nets and of trees, the nets' weight chosen on an inner split with one of each."
     rows = inner()
@@ -241,8 +262,8 @@ def mix(part, ours):
     a, b = ours(0, part.target, rows)[0], trees(0, part.target, rows)[0]
     w = min((k/20 for k in range(21)), key=lambda w: rmse(w*a + (1 - w)*b, y))
     part.add('.mix.net_weight', w, 'share')
-    for name, n in (('mix', SEEDS), ('mix_single', 1)):
-        part.add(f'.{name}', rmse(w*torch.stack(part.preds['net'][:n]).mean(0) + (1 - w)*part.preds['lightgbm'][0], part.y))
+    for id, n in (('mix', SEEDS), ('mix_single', 1)):
+        part.add(f'.{id}', rmse(w*torch.stack(part.preds['net'][:n]).mean(0) + (1 - w)*part.preds['lightgbm'][0], part.y))
 
 
 def target_rows(target):
@@ -301,7 +322,14 @@ def dates():
         part.run('lightgbm', trees, 1)
         part.run('lightgbm_no_day', partial(trees, columns=[c for c in SIX if c != 'day']), 1)
         rows += part.rows
-    return rows
+    return rows + ranked_by_date()
+
+
+def ranked_by_date():
+    part = Part('flights.by_date.air_time', rows=by_date())
+    part.run('lightgbm_ranked', RANKED, 1)
+    part.run('lightgbm_ranked_no_day', partial(RANKED, columns=[c for c in SIX if c != 'day']), 1)
+    return part.rows
 
 
 def places(encoder):
@@ -328,11 +356,14 @@ def read_out(x, y):
     return float(np.mean(found))
 
 
-def map_rows(permutations=9999):
+MAPS = dict(partial_mantel=('air_time', SIX, SEEDS), delay=('dep_delay', SIX, 3),
+            no_date=('air_time', ('carrier', 'origin', 'dest', 'hour'), 3),
+            any_date=('air_time', ('carrier', 'origin', 'dest', 'any_month', 'any_day', 'hour'), 3))
+
+
+def map_rows(kinds=tuple(MAPS), permutations=9999):
     "Do the destinations' embeddings know the map beyond the distance from New York? Five nets; controls that must show nothing."
-    part = Part('flights')
-    kinds = dict(partial_mantel=('air_time', SIX, SEEDS), delay=('dep_delay', SIX, 3),
-                 no_date=('air_time', ('carrier', 'origin', 'dest', 'hour'), 3))
+    part, kinds = Part('flights'), {kind: MAPS[kind] for kind in kinds}
     for kind, (target, columns, seeds) in kinds.items():
         found = {k: [] for k in ('p', 'r', 'plain_r', 'lon', 'lat')}
         for seed in range(seeds):
@@ -387,12 +418,16 @@ def speed(rounds=5):
 PARTS = dict(
     air_time=partial(target_rows, 'air_time'),
     dep_delay=partial(target_rows, 'dep_delay'),
+    ranked=ranked_rows,
+    ranked_by_date=ranked_by_date,
     brief=partial(steps, ['tabular_model']),
     steps=partial(steps, ['plain', 'wd', 'l2', 'long', 'wide']),
+    patience=partial(steps, ['five', 'ten', 'small_batches', 'own_sizes']),
     products=partial(steps, ['pairs', 'pairs_wd', 'triples_wd']),
     date=partial(steps, ['date', 'date_wd'], ['lightgbm_date', 'lightgbm_stopped', 'lightgbm_ordered']),
     peers=partial(steps, [], ['fastai', 'hist']),
-    delay_peers=delay_peers, inner=chosen, tabm=tabm_rows, by_date=dates, map=map_rows, speed=speed)
+    delay_peers=delay_peers, inner=chosen, tabm=tabm_rows, by_date=dates, map=map_rows, map_control=partial(map_rows, ['any_date']),
+    speed=speed)
 
 CHEAP = {'tabular.flights.air_time.tabular_model':
          lambda seed: rmse(NETS['tabular_model'](seed)[0], answers('air_time', outer())[1])}  # about three seconds
