@@ -1,0 +1,336 @@
+"""Dropout on few digits: how much it gains, where the masks have to sit, beside what else helps, where it hurts, and what its spread knows.
+
+    python bench/dropout.py                        everything, one thread, about 40 minutes
+    python bench/dropout.py --only select          the choice of settings alone, which the other parts read from the result file
+    python bench/dropout.py --only p controls      some parts; the other rows of the file stay
+
+Seed s draws its own digits among the first 50,000 training digits and its own start values; arms that are compared share both. Settings (epochs,
+learning rate, p, weight decay, pixels of shift) are chosen with other seeds on 4,000 of the last 10,000 training digits, for each arm by itself. The
+10,000 test digits are only reported on. Losses of training are those in evaluation mode, without masks.
+"""
+import argparse, copy, json, os, statistics as st, sys, time
+from functools import cache, partial
+from pathlib import Path
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from _record import RESULTS, row, save
+from lesson8.batches import Batches
+from lesson8.digits_net import random_shift
+from lesson8.dropout import digit_net, mc_predict
+from lesson8.history import accuracy
+from lesson8.images import mnist
+from lesson8.steps import num_threads
+from lesson8.training import fit, predict
+
+SEEDS, CHOOSE = 10, (100, 101, 102)
+PS = (0., .2, .4, .6, .8)
+
+
+@cache
+def digits():
+    data = mnist()
+    if data.name != 'mnist': raise SystemExit('this needs the full MNIST')
+    def part(x, y): return x[:, None].float()/255, y
+    return dict(train=part(data.train_x[:50000], data.train_y[:50000]), held=part(data.train_x[-10000:-6000], data.train_y[-10000:-6000]),
+                test=part(data.test_x, data.test_y))
+
+
+def draw(n, seed):
+    "The n digits of a seed."
+    x, y = digits()['train']
+    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]
+    return x[rows], y[rows]
+
+
+def train(spec, seed, data=None, **kwargs):
+    """A net trained as `spec` says: lr, epochs, wd, shift, n (digits), bs; the rest is for `digit_net`."""
+    spec = dict(n=500, wd=.01, shift=0, bs=50) | spec
+    n, lr, epochs, wd, shift, bs = [spec.pop(k) for k in ('n', 'lr', 'epochs', 'wd', 'shift', 'bs')]
+    torch.manual_seed(seed)
+    net = digit_net(**spec).to(memory_format=torch.channels_last)
+    batches = Batches(*(data or draw(n, seed)), bs, seed=seed, transform=partial(random_shift, most=shift) if shift else None)
+    torch.manual_seed(seed)
+    fit(net, batches, loss=F.cross_entropy, lr=lr, epochs=epochs, wd=wd, threads=1, progress=False, **kwargs)
+    return net
+
+
+def score(net, x, y):
+    "(accuracy, loss) in evaluation mode."
+    pred, y = predict(net, Batches(x, y, 500, shuffle=False))
+    return accuracy(pred, y).item(), F.cross_entropy(pred, y).item()
+
+
+def full(spec, seed):
+    "What is noted of one training: accuracy and loss on the test digits and on its own."
+    net = train(spec, seed)
+    acc, loss = score(net, *digits()['test'])
+    own_acc, own_loss = score(net, *[t[:5000] for t in draw(spec.get('n', 500), seed)])
+    return dict(acc=acc, loss=loss, own_acc=own_acc, own_loss=own_loss, gap=loss - own_loss)
+
+
+MEMO = {}
+
+
+def runs(spec, seeds=SEEDS):
+    "`full` for seeds 0 .. seeds-1, kept while the script runs."
+    key = json.dumps(spec, sort_keys=True)
+    have = MEMO.setdefault(key, [])
+    while len(have) < seeds: have.append(full(spec, len(have)))
+    return have[:seeds]
+
+
+def rows(id, spec, seeds=SEEDS, against=None):
+    "The rows of an arm; with `against`, the paired gain in accuracy over that spec."
+    start, found = time.process_time(), runs(spec, seeds)
+    out = [row(f'dropout.{id}', [r['acc'] for r in found], 'accuracy') | dict(spec=spec)]
+    out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'nats' if 'loss' in k or k == 'gap' else 'accuracy') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
+    if against: out.append(paired(f'dropout.{id}.gain', [r['acc'] for r in found], [r['acc'] for r in runs(against, seeds)]))
+    gain = f"  gain {out[-1]['value']:+.4f} sd {out[-1]['sd']:.4f} ({out[-1]['wins']} of {out[-1]['n']})" if against else ''
+    print(f"{id:<34}{out[0]['value']:.4f} sd {out[0]['sd']:.4f}  loss gap {out[4]['value']:.3f}{gain}  {time.process_time() - start:.0f} s", flush=True)
+    return out
+
+
+def paired(id, new, old):
+    "The mean of differences, pair by pair, and in how many pairs the new arm is ahead."
+    return row(id, [a - b for a, b in zip(new, old)], 'accuracy') | dict(wins=sum(a > b for a, b in zip(new, old)))
+
+
+# Which settings: for each arm by itself, on held-out training digits.
+
+def held_out(spec):
+    "Mean accuracy on the held-out digits over the seeds that are only for choosing."
+    key = 'held ' + json.dumps(spec, sort_keys=True)
+    if key not in MEMO: MEMO[key] = st.mean(score(train(spec, s), *digits()['held'])[0] for s in CHOOSE)
+    return MEMO[key]
+
+
+def best(candidates):
+    "The candidate with the highest held-out accuracy, with what all of them reached."
+    tried = []
+    for c in candidates:
+        tried.append((held_out(c), c))
+        print(f'  held out {tried[-1][0]:.4f}  {c}', flush=True)
+    return max(tried, key=lambda t: t[0])[1], [[round(v, 4), c] for v, c in tried]
+
+
+EPOCHS, RATES = 60, (.003, .01, .02)
+ARMS = dict(none={}, drop=dict(maps=.4, units=.4), dense_none=dict(conv=False), dense_drop=dict(conv=False, units=.4))
+
+
+def select():
+    "The learning rate of each arm, then p; the number of steps is the same everywhere."
+    out = []
+    for name, arm in ARMS.items():
+        pick, tried = best([arm | dict(lr=lr, epochs=EPOCHS) for lr in RATES])
+        if 'drop' in name:
+            pick, more = best([pick | {k: p for k in ('maps', 'units') if k in arm} for p in (.2, .3, .4, .5)])
+            tried += more
+        print(name, pick, flush=True)
+        out.append(row(f'dropout.select.{name}', [1], 'choice') | dict(spec=pick, tried=tried))
+    return out
+
+
+@cache
+def chosen():
+    "Arm -> settings, from the result file."
+    d = json.loads((RESULTS/'dropout.json').read_text())
+    return {r['id'].split('.')[2]: r['spec'] for r in d['results'] if r['id'].startswith('dropout.select.')}
+
+
+# The measurements.
+
+def p_curve():
+    "Accuracy and gap against p, for the convnet and the dense net, on 500 digits."
+    drop, dense = chosen()['drop'], chosen()['dense_drop']
+    out = rows('conv.none', chosen()['none']) + rows('conv.drop', drop, against=chosen()['none'])
+    out.append(next(r for r in out if r['id'] == 'dropout.conv.drop.gain') | dict(id='vision.dropout.gain'))
+    out += rows('dense.none', chosen()['dense_none']) + rows('dense.drop', dense, against=chosen()['dense_none'])
+    for p in PS:  # settings of the arm with dropout, only p changes
+        out += rows(f'conv.p_{10*p:.0f}', drop | dict(maps=p, units=p)) + rows(f'dense.p_{10*p:.0f}', dense | dict(units=p))
+    return out
+
+
+def controls():
+    "Fewer units without dropout, the other arm's settings, longer and shorter training, stopping early."
+    none, drop, out = chosen()['none'], chosen()['drop'], []
+    for width in (.5, .25): out += rows(f'conv.width_{100*width:.0f}', none | dict(width=width), against=none)
+    out += rows('conv.width_200', none | dict(width=2.), against=none)
+    for e in (20, 60, 180):
+        plain = none | dict(epochs=e)
+        out += rows(f'conv.none_{e}', plain, 5) + rows(f'conv.drop_{e}', drop | dict(epochs=e), 5, plain)
+    stopped, again, epochs = zip(*[early(none, s) for s in range(SEEDS)])
+    base = [r['acc'] for r in runs(none)]
+    for name, accs in (('stopped', stopped), ('stopped_all', again)):
+        out += [row(f'dropout.conv.{name}', accs, 'accuracy'), paired(f'dropout.conv.{name}.gain', accs, base)]
+    return out + [row('dropout.conv.stopped.epochs', epochs, 'epochs')]
+
+
+def early(spec, seed):
+    """Accuracy of a net that learns from 400 of its 500 digits, as it was after the epoch with the lowest loss on the other 100; accuracy of a
+    net that learns from all 500 for that number of epochs; that number."""
+    x, y = draw(500, seed)
+    seen = []
+    def note(net, history): seen.append((score(net, x[400:], y[400:])[1], copy.deepcopy(net)))
+    train(spec, seed, (x[:400], y[:400]), after_epoch=note)
+    k = min(range(len(seen)), key=lambda i: seen[i][0])
+    return score(seen[k][1], *digits()['test'])[0], score(train(spec | dict(epochs=k + 1), seed), *digits()['test'])[0], k + 1
+
+
+def places():
+    "Where the masks sit, the rest as in the arm with dropout: an explanation of the dense net's small gain, put to the test."
+    none, drop, dense_none, dense = (chosen()[k] for k in ('none', 'drop', 'dense_none', 'dense_drop'))
+    p, out, off = drop['maps'], [], dict(maps=0., units=0.)
+    for name, where in dict(maps_only=dict(maps=p), units_only=dict(units=p), maps_2d=dict(maps=p, drop2d=True)).items():
+        out += rows(f'conv.{name}', drop | off | where, against=none)
+    for shift in (1, 2): out += rows(f'dense.shift_{shift}', dense_none | dict(shift=shift), against=dense_none)
+    out += rows('conv.pixels_2', drop | off | dict(pixels=.2), against=none)
+    for q in (.2, .4):
+        out += rows(f'dense.pixels_{10*q:.0f}', dense | dict(units=0., pixels=q), against=dense_none)
+        out += rows(f'dense.both_{10*q:.0f}', dense | dict(pixels=q), against=dense_none)
+    return out
+
+
+def beside():
+    "Dropout beside small shifts of the pictures and weight decay, alone and together; wd and pixels of shift are chosen for each arm by itself."
+    none, drop, out, picked = chosen()['none'], chosen()['drop'], [], []
+    for name, arm in dict(none=none, drop=drop).items():
+        wd, tried = best([arm | dict(wd=w) for w in (.01, .1, 1.)])
+        shift, tried2 = best([arm | dict(shift=s) for s in (1, 2)])
+        both = arm | dict(wd=wd['wd'], shift=shift['shift'])
+        picked.append(row(f'dropout.select.beside_{name}', [1], 'choice') | dict(spec=both, tried=tried + tried2))
+        for label, spec in dict(wd=wd, shift=shift, wd_shift=both).items(): out += rows(f'beside.{name}_{label}', spec, against=none)
+    return picked + out
+
+
+def sizes():
+    "The gain against the number of digits; with many, fewer epochs and seeds. Both arms get the same number of steps."
+    none, drop, out = chosen()['none'], chosen()['drop'], []
+    for n, epochs, seeds in ((200, 60, 10), (500, 60, 10), (1000, 60, 5), (10000, 8, 3), (50000, 3, 3)):
+        plain = none | dict(n=n, epochs=epochs)
+        out += rows(f'n_{n}.none', plain, seeds) + rows(f'n_{n}.drop', drop | dict(n=n, epochs=epochs), seeds, plain)
+    return out
+
+
+def hurts():
+    "A net that is too small, and batch norm behind the masks (the variance it remembers is that of masked numbers)."
+    none, drop, out = chosen()['none'], chosen()['drop'], []
+    for n, epochs, seeds in ((500, 60, 10), (10000, 8, 3)):
+        small = none | dict(n=n, epochs=epochs, width=.125)
+        out += rows(f'small_{n}.none', small, seeds) + rows(f'small_{n}.drop', drop | dict(n=n, epochs=epochs, width=.125), seeds, small)
+    plain = none | dict(norm='after dropout')
+    out += rows('norm.none', plain)
+    base = [r['acc'] for r in runs(plain)]
+    for name in ('after', 'before'):
+        before, again, ratio = zip(*[recounted(drop | dict(norm=f'{name} dropout'), s) for s in range(SEEDS)])
+        for label, accs in ((name, before), (f'{name}_recounted', again)):
+            out += [row(f'dropout.norm.{label}', accs, 'accuracy'), paired(f'dropout.norm.{label}.gain', accs, base)]
+            print(*out[-2:], flush=True)
+        out.append(row(f'dropout.norm.{name}.variance_ratio', ratio, 'ratio'))
+    return out
+
+
+def recounted(spec, seed):
+    """Accuracy; accuracy after batch norm has counted means and variances anew without masks; old variances over new ones (median of the channels)."""
+    net = train(spec, seed)
+    before = score(net, *digits()['test'])[0]
+    norms = [m for m in net.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    old = [m.running_var.clone() for m in norms]
+    for m in norms: m.reset_running_stats(); m.momentum = None; m.train()
+    x, _ = draw(500, seed)
+    with torch.no_grad():
+        for part in x.split(100): net(part)
+    ratios = torch.cat([o/m.running_var.clamp(min=1e-6) for o, m in zip(old, norms)])
+    return before, score(net.eval(), *digits()['test'])[0], ratios.median().item()
+
+
+def auc(doubt, wrong):
+    "How often a wrong answer is doubted more than a right one; ties count half."
+    order = doubt.double().argsort()
+    ranks = torch.empty(len(doubt), dtype=torch.float64)
+    values, inverse, counts = doubt.double().unique(return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum(0) - (counts - 1)/2)[inverse]
+    k = wrong.sum()
+    return ((ranks[wrong].sum() - k*(k + 1)/2)/(k*(len(wrong) - k))).item()
+
+
+def entropy(p): return -(p*p.clamp(min=1e-12).log()).sum(-1)
+
+
+def doubts(seed, n=20, size=5000):
+    "What the masks' spread knows about errors, and the plain confidence beside it, on the first test digits."
+    x, y = (t[:size] for t in digits()['test'])
+    batches, found = Batches(x, y, 500, shuffle=False), {}
+    for name in ('none', 'drop'):
+        net = train(chosen()[name], seed)
+        p = predict(net, batches)[0].softmax(1)
+        top, answer = p.max(1)
+        wrong = answer != y
+        found |= {f'{name}.accuracy': 1 - wrong.double().mean(), f'{name}.confidence': auc(-top, wrong), f'{name}.entropy': auc(entropy(p), wrong)}
+        found[f'{name}.nll'] = F.nll_loss(p.log(), y)
+    many = mc_predict(net, batches, n)[0].softmax(2)  # of the net with dropout
+    mean, rows = many.mean(0), torch.arange(size)
+    found |= {'mc.spread': auc(many[:, rows, answer].std(0), wrong), 'mc.information': auc(entropy(mean) - entropy(many).mean(0), wrong),
+              'mc.mean_entropy': auc(entropy(mean), wrong), 'mc.mean_confidence': auc(-mean[rows, answer], wrong),
+              'mc.votes': auc(-(many.argmax(2) == answer).double().mean(0), wrong),
+              'mc.accuracy': (mean.argmax(1) == y).double().mean(), 'mc.nll': F.nll_loss(mean.log(), y)}
+    return {k: float(v) for k, v in found.items()}
+
+
+def mc():
+    "Error detection, over the seeds; the paired differences are against the plain confidence of the same net."
+    found, out = [doubts(s) for s in range(SEEDS)], []
+    for k in found[0]:
+        values = [f[k] for f in found]
+        out.append(row(f'dropout.mc.{k}', values, 'accuracy' if 'accuracy' in k else 'nats' if 'nll' in k else 'auc'))
+        if k.startswith('mc.') and out[-1]['unit'] == 'auc':
+            base = [f['drop.confidence'] for f in found]
+            out.append(paired(f'dropout.mc.{k}.gain', values, base) | dict(unit='auc'))
+        print(f"{k:<24}{st.mean(values):.4f} sd {st.stdev(values):.4f}", flush=True)
+    return out
+
+
+def films(seeds=3):
+    "MovieLens: dropout of the embeddings of a CollabNN, everything else as it is tuned in bench/deep_collab.py."
+    from lesson8.data import movielens_100k, random_split, rating_tensors
+    from lesson8.deep_collab import CollabNN
+    from lesson8.vocab import Vocab
+    ml = movielens_100k()
+    users, items = Vocab(ml.ratings.user), Vocab(ml.ratings.item)
+    (x, y), (t, v) = rating_tensors(ml.ratings, users, items), random_split(len(ml.ratings))
+    out = []
+    for epochs, ps in ((5, (0., .4)), (12, (0., .2, .4, .6))):
+        for p in ps:
+            values = []
+            for seed in range(seeds):
+                torch.manual_seed(seed)
+                model = CollabNN((len(users), 50), (len(items), 50), n_act=100, std=.05, embed_p=p)
+                h = fit(model, Batches(x[t], y[t], 256, seed=seed), Batches(x[v], y[v], 4096, shuffle=False), epochs=epochs, lr=1e-2, wd=.1, threads=1, progress=False)
+                values.append((h.last['valid_loss'], h.last['train_loss']))
+            out.append(row(f'dropout.films.epochs_{epochs}.embed_p_{10*p:.0f}', [a for a, _ in values], 'mse'))
+            print(out[-1], flush=True)
+    return out
+
+
+def again(id, seed):
+    "The accuracy of one more seed of a stored arm."
+    d = {r['id']: r for r in json.loads((RESULTS/'dropout.json').read_text())['results']}
+    with num_threads(1): return score(train(d[id]['spec'], seed), *digits()['test'])[0]
+
+
+CHEAP = {'dropout.conv.drop': partial(again, 'dropout.conv.drop')}  # about two seconds
+PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, hurts=hurts, beside=beside, sizes=sizes, films=films)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('--only', nargs='*', choices=[*PARTS], default=[*PARTS])
+    torch.set_num_threads(1)
+    for name in p.parse_args().only: save('dropout', PARTS[name](), keep=True)
+
+
+if __name__ == '__main__': main()
