@@ -27,7 +27,7 @@ from lesson8.images import mnist
 from lesson8.steps import num_threads
 from lesson8.training import fit, predict
 
-SEEDS, CHOOSE = 10, (100, 101, 102)
+SEEDS, FEW, CHOOSE = 10, 5, (100, 101, 102)
 PS = (0., .2, .4, .6, .8)
 
 
@@ -70,24 +70,33 @@ def full(spec, seed):
     net = train(spec, seed)
     acc, loss = score(net, *digits()['test'])
     own_acc, own_loss = score(net, *[t[:5000] for t in draw(spec.get('n', 500), seed)])
-    return dict(acc=acc, loss=loss, own_acc=own_acc, own_loss=own_loss, gap=loss - own_loss)
+    found = dict(acc=acc, loss=loss, own_acc=own_acc, own_loss=own_loss, gap=loss - own_loss)
+    return {k: round(v, 6) for k, v in found.items()}
 
 
 MEMO = {}
 
 
 def runs(spec, seeds=SEEDS):
-    "`full` for seeds 0 .. seeds-1, kept while the script runs."
+    "`full` for seeds 0 .. seeds-1; what this script has trained before is kept, in the result file, too."
     key = json.dumps(spec, sort_keys=True)
-    have = MEMO.setdefault(key, [])
+    have = MEMO.setdefault(key, stored_runs().get(key, []))
     while len(have) < seeds: have.append(full(spec, len(have)))
     return have[:seeds]
+
+
+@cache
+def stored_runs():
+    "Specification -> the runs that the result file has of it."
+    path = RESULTS/'dropout.json'
+    if not path.exists(): return {}
+    return {json.dumps(r['spec'], sort_keys=True): r['runs'] for r in json.loads(path.read_text())['results'] if 'runs' in r}
 
 
 def rows(id, spec, seeds=SEEDS, against=None):
     "The rows of an arm; with `against`, the paired gain in accuracy over that spec."
     start, found = time.process_time(), runs(spec, seeds)
-    out = [row(f'dropout.{id}', [r['acc'] for r in found], 'accuracy') | dict(spec=spec)]
+    out = [row(f'dropout.{id}', [r['acc'] for r in found], 'accuracy') | dict(spec=spec, runs=found)]
     out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'nats' if 'loss' in k or k == 'gap' else 'accuracy') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
     if against: out.append(paired(f'dropout.{id}.gain', [r['acc'] for r in found], [r['acc'] for r in runs(against, seeds)]))
     gain = f"  gain {out[-1]['value']:+.4f} sd {out[-1]['sd']:.4f} ({out[-1]['wins']} of {out[-1]['n']})" if against else ''
@@ -158,13 +167,12 @@ def p_curve():
 def controls():
     "Fewer units without dropout, the other arm's settings, longer and shorter training, stopping early."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    for width in (.5, .25): out += rows(f'conv.width_{100*width:.0f}', none | dict(width=width), against=none)
-    out += rows('conv.width_200', none | dict(width=2.), against=none)
+    for width in (.5, 2.): out += rows(f'conv.width_{100*width:.0f}', none | dict(width=width), FEW, none)
     for e in (20, 60, 180):
         plain = none | dict(epochs=e)
-        out += rows(f'conv.none_{e}', plain, 5) + rows(f'conv.drop_{e}', drop | dict(epochs=e), 5, plain)
-    stopped, again, epochs = zip(*[early(none, s) for s in range(SEEDS)])
-    base = [r['acc'] for r in runs(none)]
+        out += rows(f'conv.none_{e}', plain, FEW) + rows(f'conv.drop_{e}', drop | dict(epochs=e), FEW, plain)
+    stopped, again, epochs = zip(*[early(none, s) for s in range(FEW)])
+    base = [r['acc'] for r in runs(none, FEW)]
     for name, accs in (('stopped', stopped), ('stopped_all', again)):
         out += [row(f'dropout.conv.{name}', accs, 'accuracy'), paired(f'dropout.conv.{name}.gain', accs, base)]
     return out + [row('dropout.conv.stopped.epochs', epochs, 'epochs')]
@@ -185,13 +193,21 @@ def places():
     "Where the masks sit, the rest as in the arm with dropout: an explanation of the dense net's small gain, put to the test."
     none, drop, dense_none, dense = (chosen()[k] for k in ('none', 'drop', 'dense_none', 'dense_drop'))
     p, out, off = drop['maps'], [], dict(maps=0., units=0.)
-    for name, where in dict(maps_only=dict(maps=p), units_only=dict(units=p), maps_2d=dict(maps=p, drop2d=True)).items():
-        out += rows(f'conv.{name}', drop | off | where, against=none)
-    for shift in (1, 2): out += rows(f'dense.shift_{shift}', dense_none | dict(shift=shift), against=dense_none)
-    out += rows('conv.pixels_2', drop | off | dict(pixels=.2), against=none)
-    for q in (.2, .4):
-        out += rows(f'dense.pixels_{10*q:.0f}', dense | dict(units=0., pixels=q), against=dense_none)
-        out += rows(f'dense.both_{10*q:.0f}', dense | dict(pixels=q), against=dense_none)
+    for name, where in dict(maps_only=dict(maps=p), units_only=dict(units=p), maps_2d=dict(maps=p, drop2d=True), pixels_2=dict(pixels=.2)).items():
+        out += rows(f'conv.{name}', drop | off | where, FEW, none)
+    more = dict(pixels_2=dense | dict(units=0., pixels=.2), pixels_4=dense | dict(units=0., pixels=.4), both_2=dense | dict(pixels=.2), shift_1=dense_none | dict(shift=1))
+    for name, spec in more.items(): out += rows(f'dense.{name}', spec, FEW, dense_none)
+    return out
+
+
+def slow():
+    "Both nets at a learning rate of .003, and three times as long: how a dense net can seem to gain little."
+    out, small = [], dict(lr=.003)
+    for name in ('conv', 'dense'):
+        none, drop = (chosen()[f'dense_{k}' if name == 'dense' else k] | small for k in ('none', 'drop'))
+        for e in (60, 180) if name == 'dense' else (60,):
+            plain = none | dict(epochs=e)
+            out += rows(f'slow.{name}_none_{e}', plain, FEW) + rows(f'slow.{name}_drop_{e}', drop | dict(epochs=e), FEW, plain)
     return out
 
 
@@ -203,14 +219,14 @@ def beside():
         shift, tried2 = best([arm | dict(shift=s) for s in (1, 2)])
         both = arm | dict(wd=wd['wd'], shift=shift['shift'])
         picked.append(row(f'dropout.select.beside_{name}', [1], 'choice') | dict(spec=both, tried=tried + tried2))
-        for label, spec in dict(wd=wd, shift=shift, wd_shift=both).items(): out += rows(f'beside.{name}_{label}', spec, against=none)
+        for label, spec in dict(wd=wd, shift=shift, wd_shift=both).items(): out += rows(f'beside.{name}_{label}', spec, FEW, none)
     return picked + out
 
 
 def sizes():
     "The gain against the number of digits; with many, fewer epochs and seeds. Both arms get the same number of steps."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    for n, epochs, seeds in ((200, 60, 10), (500, 60, 10), (1000, 60, 5), (10000, 8, 3), (50000, 3, 3)):
+    for n, epochs, seeds in ((200, 60, 5), (500, 60, 5), (10000, 8, 3), (50000, 3, 3)):
         plain = none | dict(n=n, epochs=epochs)
         out += rows(f'n_{n}.none', plain, seeds) + rows(f'n_{n}.drop', drop | dict(n=n, epochs=epochs), seeds, plain)
     return out
@@ -219,14 +235,14 @@ def sizes():
 def hurts():
     "A net that is too small, and batch norm behind the masks (the variance it remembers is that of masked numbers)."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    for n, epochs, seeds in ((500, 60, 10), (10000, 8, 3)):
+    for n, epochs, seeds in ((500, 60, 5), (10000, 8, 3)):
         small = none | dict(n=n, epochs=epochs, width=.125)
         out += rows(f'small_{n}.none', small, seeds) + rows(f'small_{n}.drop', drop | dict(n=n, epochs=epochs, width=.125), seeds, small)
     plain = none | dict(norm='after dropout')
-    out += rows('norm.none', plain)
-    base = [r['acc'] for r in runs(plain)]
+    out += rows('norm.none', plain, FEW)
+    base = [r['acc'] for r in runs(plain, FEW)]
     for name in ('after', 'before'):
-        before, again, ratio = zip(*[recounted(drop | dict(norm=f'{name} dropout'), s) for s in range(SEEDS)])
+        before, again, ratio = zip(*[recounted(drop | dict(norm=f'{name} dropout'), s) for s in range(FEW)])
         for label, accs in ((name, before), (f'{name}_recounted', again)):
             out += [row(f'dropout.norm.{label}', accs, 'accuracy'), paired(f'dropout.norm.{label}.gain', accs, base)]
             print(*out[-2:], flush=True)
@@ -261,7 +277,7 @@ def auc(doubt, wrong):
 def entropy(p): return -(p*p.clamp(min=1e-12).log()).sum(-1)
 
 
-def doubts(seed, n=20, size=5000):
+def doubts(seed, n=20, size=3000):
     "What the masks' spread knows about errors, and the plain confidence beside it, on the first test digits."
     x, y = (t[:size] for t in digits()['test'])
     batches, found = Batches(x, y, 500, shuffle=False), {}
@@ -283,7 +299,7 @@ def doubts(seed, n=20, size=5000):
 
 def mc():
     "Error detection, over the seeds; the paired differences are against the plain confidence of the same net."
-    found, out = [doubts(s) for s in range(SEEDS)], []
+    found, out = [doubts(s) for s in range(FEW)], []
     for k in found[0]:
         values = [f[k] for f in found]
         out.append(row(f'dropout.mc.{k}', values, 'accuracy' if 'accuracy' in k else 'nats' if 'nll' in k else 'auc'))
@@ -323,7 +339,7 @@ def again(id, seed):
 
 
 CHEAP = {'dropout.conv.drop': partial(again, 'dropout.conv.drop')}  # about two seconds
-PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, hurts=hurts, beside=beside, sizes=sizes, films=films)
+PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, slow=slow, hurts=hurts, beside=beside, sizes=sizes, films=films)
 
 
 def main():
