@@ -97,7 +97,7 @@ def rows(id, spec, seeds=SEEDS, against=None):
     "The rows of an arm; with `against`, the paired gain in accuracy over that spec."
     start, found = time.process_time(), runs(spec, seeds)
     out = [row(f'dropout.{id}', [r['acc'] for r in found], 'accuracy') | dict(spec=spec, runs=found)]
-    out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'nats' if 'loss' in k or k == 'gap' else 'accuracy') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
+    out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'accuracy') | dict(unit='share' if k == 'own_acc' else 'nats') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
     if against: out.append(paired(f'dropout.{id}.gain', [r['acc'] for r in found], [r['acc'] for r in runs(against, seeds)]))
     gain = f"  gain {out[-1]['value']:+.4f} sd {out[-1]['sd']:.4f} ({out[-1]['wins']} of {out[-1]['n']})" if against else ''
     print(f"{id:<34}{out[0]['value']:.4f} sd {out[0]['sd']:.4f}  loss gap {out[4]['value']:.3f}{gain}  {time.process_time() - start:.0f} s", flush=True)
@@ -169,8 +169,8 @@ def controls():
     none, drop, out = chosen()['none'], chosen()['drop'], []
     for width in (.5, 2.): out += rows(f'conv.width_{100*width:.0f}', none | dict(width=width), FEW, none)
     for e in (20, 60, 180):
-        plain = none | dict(epochs=e)
-        out += rows(f'conv.none_{e}', plain, FEW) + rows(f'conv.drop_{e}', drop | dict(epochs=e), FEW, plain)
+        plain, n = none | dict(epochs=e), 3 if e > 100 else FEW
+        out += rows(f'conv.none_{e}', plain, n) + rows(f'conv.drop_{e}', drop | dict(epochs=e), n, plain)
     stopped, again, epochs = zip(*[early(none, s) for s in range(FEW)])
     base = [r['acc'] for r in runs(none, FEW)]
     for name, accs in (('stopped', stopped), ('stopped_all', again)):
@@ -212,32 +212,37 @@ def slow():
 
 
 def beside():
-    "Dropout beside small shifts of the pictures and weight decay, alone and together; wd and pixels of shift are chosen for each arm by itself."
-    none, drop, out, picked = chosen()['none'], chosen()['drop'], [], []
+    "Dropout beside small shifts of the pictures and weight decay, alone and together; both strengths are chosen without dropout and kept with it."
+    none, drop, out = chosen()['none'], chosen()['drop'], []
+    wd, tried = best([none | dict(wd=w) for w in (.01, .1, 1.)])
+    shift, more = best([none | dict(shift=s) for s in (1, 2)])
+    wd, shift = dict(wd=wd['wd']), dict(shift=shift['shift'])
     for name, arm in dict(none=none, drop=drop).items():
-        wd, tried = best([arm | dict(wd=w) for w in (.01, .1, 1.)])
-        shift, tried2 = best([arm | dict(shift=s) for s in (1, 2)])
-        both = arm | dict(wd=wd['wd'], shift=shift['shift'])
-        picked.append(row(f'dropout.select.beside_{name}', [1], 'choice') | dict(spec=both, tried=tried + tried2))
-        for label, spec in dict(wd=wd, shift=shift, wd_shift=both).items(): out += rows(f'beside.{name}_{label}', spec, FEW, none)
-    return picked + out
+        for label, spec in dict(wd=wd, shift=shift, wd_shift=wd | shift).items(): out += rows(f'beside.{name}_{label}', arm | spec, 3, none)
+    return [row('dropout.select.beside', [1], 'choice') | dict(spec=wd | shift, tried=tried + more)] + out
 
 
 def sizes():
     "The gain against the number of digits; with many, fewer epochs and seeds. Both arms get the same number of steps."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    for n, epochs, seeds in ((200, 60, 5), (500, 60, 5), (10000, 8, 3), (50000, 3, 3)):
+    for n, epochs, seeds in ((200, 60, 5), (500, 60, 5), (10000, 8, 3), (50000, 2, 3)):
         plain = none | dict(n=n, epochs=epochs)
         out += rows(f'n_{n}.none', plain, seeds) + rows(f'n_{n}.drop', drop | dict(n=n, epochs=epochs), seeds, plain)
     return out
 
 
-def hurts():
-    "A net that is too small, and batch norm behind the masks (the variance it remembers is that of masked numbers)."
-    none, drop, out = chosen()['none'], chosen()['drop'], []
+def small():
+    "A net that is too small: a quarter of the channels and units, with one learning rate for both arms."
+    out = []
     for n, epochs, seeds in ((500, 60, 5), (10000, 8, 3)):
-        small = none | dict(n=n, epochs=epochs, width=.125)
-        out += rows(f'small_{n}.none', small, seeds) + rows(f'small_{n}.drop', drop | dict(n=n, epochs=epochs, width=.125), seeds, small)
+        plain, drop = (chosen()[k] | dict(n=n, epochs=epochs, width=.25, lr=.01) for k in ('none', 'drop'))
+        out += rows(f'small_{n}.none', plain, seeds) + rows(f'small_{n}.drop', drop, seeds, plain)
+    return out
+
+
+def hurts():
+    "Batch norm behind the masks (the variance it remembers is that of masked numbers) and before them."
+    none, drop, out = chosen()['none'], chosen()['drop'], []
     plain = none | dict(norm='after dropout')
     out += rows('norm.none', plain, FEW)
     base = [r['acc'] for r in runs(plain, FEW)]
@@ -302,7 +307,7 @@ def mc():
     found, out = [doubts(s) for s in range(FEW)], []
     for k in found[0]:
         values = [f[k] for f in found]
-        out.append(row(f'dropout.mc.{k}', values, 'accuracy' if 'accuracy' in k else 'nats' if 'nll' in k else 'auc'))
+        out.append(row(f'dropout.mc.{k}', values, 'accuracy') | dict(unit='accuracy' if 'accuracy' in k else 'nats' if 'nll' in k else 'auc'))  # means
         if k.startswith('mc.') and out[-1]['unit'] == 'auc':
             base = [f['drop.confidence'] for f in found]
             out.append(paired(f'dropout.mc.{k}.gain', values, base) | dict(unit='auc'))
@@ -339,7 +344,7 @@ def again(id, seed):
 
 
 CHEAP = {'dropout.conv.drop': partial(again, 'dropout.conv.drop')}  # about two seconds
-PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, slow=slow, hurts=hurts, beside=beside, sizes=sizes, films=films)
+PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, slow=slow, hurts=hurts, small=small, beside=beside, sizes=sizes, films=films)
 
 
 def main():
