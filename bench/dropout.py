@@ -97,7 +97,7 @@ def rows(id, spec, seeds=SEEDS, against=None):
     "The rows of an arm; with `against`, the paired gain in accuracy over that spec."
     start, found = time.process_time(), runs(spec, seeds)
     out = [row(f'dropout.{id}', [r['acc'] for r in found], 'accuracy') | dict(spec=spec, runs=found)]
-    out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'accuracy') | dict(unit='share' if k == 'own_acc' else 'nats') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
+    out += [row(f'dropout.{id}.{k}', [r[k] for r in found], 'share' if k == 'own_acc' else 'nats') for k in ('loss', 'own_acc', 'own_loss', 'gap')]
     if against: out.append(paired(f'dropout.{id}.gain', [r['acc'] for r in found], [r['acc'] for r in runs(against, seeds)]))
     gain = f"  gain {out[-1]['value']:+.4f} sd {out[-1]['sd']:.4f} ({out[-1]['wins']} of {out[-1]['n']})" if against else ''
     print(f"{id:<34}{out[0]['value']:.4f} sd {out[0]['sd']:.4f}  loss gap {out[4]['value']:.3f}{gain}  {time.process_time() - start:.0f} s", flush=True)
