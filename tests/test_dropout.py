@@ -2,7 +2,7 @@
 
 The same seed gives the same masks on the CPU, so values are compared number by number; that chance itself is right is tested apart.
 """
-import copy, math, pickle, warnings
+import copy, math, pickle
 
 import pytest
 import torch
@@ -63,9 +63,10 @@ def test_chance(p):
 @pytest.mark.parametrize('make', [Dropout, Dropout2d])
 def test_modes(make):
     "Evaluation mode and p = 0 give the input itself, whatever it is, and use no random number."
+    inputs = torch.randn(2, 3, 4, 4), torch.arange(3), torch.tensor([math.nan, math.inf])
     for layer in (make(.7).eval(), make(0), nn.Sequential(make(.5)).eval()):
         state = torch.get_rng_state()
-        for x in (torch.randn(2, 3, 4, 4), torch.arange(3), torch.tensor([math.nan, math.inf])): assert layer(x) is x
+        for x in inputs: assert layer(x) is x
         assert torch.equal(state, torch.get_rng_state())
     layer = make(.5)
     layer.eval(); layer.train()
@@ -203,7 +204,7 @@ def test_digit_net(kw):
         on = [m for m in net if isinstance(m, Dropout) and m.p]
         expected = [more.get('pixels', 0)]*('pixels' in more) + [more.get('maps', 0)]*2*('maps' in more and kw.get('conv', True))
         assert [m.p for m in on] == expected + [more.get('units', 0)]*(1 if kw.get('conv', True) else 2)*('units' in more)
-        if on: assert not torch.equal(net.train()(x), net(x))
+        if on and kw.get('width', 1) == 1: assert not torch.equal(net.train()(x), net(x))  # a narrow net may be dead
     kinds = [type(m) for m in plain]
     if norm := kw.get('norm'):
         norms = [k for k, t in enumerate(kinds) if t in (nn.BatchNorm1d, nn.BatchNorm2d)]
