@@ -1,12 +1,11 @@
 """Dropout on few digits: how much it gains, where the masks have to sit, beside what else helps, where it hurts, and what its spread knows.
 
-    python bench/dropout.py                        everything, one thread, about 40 minutes
+    python bench/dropout.py                        everything, one thread, about 40 minutes of a quiet core
     python bench/dropout.py --only select          the choice of settings alone, which the other parts read from the result file
     python bench/dropout.py --only p controls      some parts; the other rows of the file stay
 
-Seed s draws its own digits among the first 50,000 training digits and its own start values; arms that are compared share both. Settings (epochs,
-learning rate, p, weight decay, pixels of shift) are chosen with other seeds on 4,000 of the last 10,000 training digits, for each arm by itself. The
-10,000 test digits are only reported on. Losses of training are those in evaluation mode, without masks.
+Seed s draws its own digits among the first 50,000 training digits and its own start values; arms that are compared share both. Learning rate and p are
+chosen with other seeds on 4,000 of the last 10,000 training digits, for each arm by itself; the number of steps is the same for all. The 10,000 test digits are only reported on. Losses of training are those in evaluation mode, without masks.
 """
 import argparse, copy, json, os, statistics as st, sys, time
 from functools import cache, partial
