@@ -1,11 +1,13 @@
-"""Collaborative filtering on MovieLens-100k: this package and its peers, in turn in one process, one thread each.
+"""Collaborative filtering on MovieLens-100k: this package and its peers, in turn in one process, one thread
+each.
 
-    python bench/collab.py [--rounds 5] [--only dot surprise]     measures and writes bench/results/collab.json
-    python bench/collab.py --choose                               the grid from which our settings were chosen
+    python bench/collab.py [--rounds 5] [--only dot surprise]    measures and writes bench/results/collab.json
+    python bench/collab.py --choose                              the grid from which our settings were chosen
 
-All learn from the 80,000 ratings of fastai's split with seed 42 and are scored on the other 20,000. A fit's time leaves out imports and
-preparing the data, and includes the validation after each epoch where the contender has one (fastai, ours). CPU time (all threads) is what
-ratios are made of: wall time suffers from whatever else the machine does. Our settings were chosen on 8,000 of the 80,000, see `choose`.
+All learn from the 80,000 ratings of fastai's split with seed 42 and are scored on the other 20,000. A fit's
+time leaves out imports and preparing the data, and includes the validation after each epoch where the
+contender has one (fastai, ours). CPU time (all threads) is what ratios are made of: wall time suffers from
+whatever else the machine does. Our settings were chosen on 8,000 of the 80,000, see `choose`.
 """
 import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -18,13 +20,15 @@ import torch.nn.functional as F
 from lesson8.batches import Batches
 from lesson8.data import movielens_100k, random_split, rating_tensors
 from lesson8.embeddings import DotProductBias
-from lesson8.steps import AdamW, dot_gradient
+from lesson8.speed import dot_gradient
+from lesson8.steps import AdamW
 from lesson8.training import fit
 from lesson8.vocab import Vocab
 
 from _record import row, save
 
-# What `choose` found: the quickest within one percent of the lowest error; and for batches of 64 the lowest error.
+# What `choose` found: the quickest within one percent of the lowest error; and for batches of 64 the lowest
+# error.
 BEST = dict(n_factors=20, bs=768, lr=1.5e-2, wd=.2, beta2=.97, eps=1e-4)
 BEST_64 = dict(n_factors=16, bs=64, lr=1e-2, wd=.05, beta2=.97, eps=1e-3)
 
@@ -50,7 +54,8 @@ def ours(seed, by_hand=True, rows=None, n_factors=50, bs=64, lr=5e-3, wd=.1, bet
     if rows is not None: train, valid = rows
     torch.manual_seed(seed)
     model = DotProductBias(943, 1682, n_factors)
-    batches, check = Batches(x[train], y[train], bs, seed=seed), Batches(x[valid], y[valid], 4096, shuffle=False)
+    batches, check = Batches(x[train], y[train], bs,
+                             seed=seed), Batches(x[valid], y[valid], 4096, shuffle=False)
     opt, gradient = partial(AdamW, betas=(.9, beta2), eps=eps), dot_gradient(model) if by_hand else None
     settings = dict(epochs=5, lr=lr, wd=wd, opt=opt, gradient=gradient, threads=1, progress=False)
     history, *times = timed(lambda: fit(model, batches, check, **settings))
@@ -91,9 +96,11 @@ def surprise(seed, name):
     "scikit-surprise with its defaults."
     import surprise
     ratings, _, _, train, valid = data()
-    triples = lambda rows: list(ratings.iloc[rows.numpy()][['user', 'item', 'rating']].itertuples(index=False, name=None))
+    triples = lambda rows: list(ratings.iloc[rows.numpy()][['user', 'item',
+                                                            'rating']].itertuples(index=False, name=None))
     reader = surprise.Reader(rating_scale=(1, 5))
-    trainset = surprise.Dataset.load_from_df(ratings.iloc[train.numpy()][['user', 'item', 'rating']], reader).build_full_trainset()
+    trainset = surprise.Dataset.load_from_df(ratings.iloc[train.numpy()][['user', 'item', 'rating']],
+                                             reader).build_full_trainset()
     algo = getattr(surprise, name)(random_state=seed)
     _, *times = timed(lambda: algo.fit(trainset))
     return statistics.fmean((p.est - p.r_ui)**2 for p in algo.test(triples(valid))), *times
@@ -108,7 +115,8 @@ def myfm(seed):
     _, x, y, train, valid = data()
     def one_hot(rows):
         cols = (x[rows] + torch.tensor([0, 943])).numpy()
-        return sp.csr_matrix((np.ones(cols.size), cols.ravel(), np.arange(0, cols.size + 1, 2)), shape=(len(rows), 943 + 1682))
+        return sp.csr_matrix((np.ones(cols.size), cols.ravel(), np.arange(0, cols.size + 1, 2)),
+                             shape=(len(rows), 943 + 1682))
     X, model = one_hot(train), MyFMRegressor(rank=10, random_seed=seed)
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
         _, *times = timed(lambda: model.fit(X, y[train].numpy(), n_iter=200, group_shapes=[943, 1682]))
@@ -132,13 +140,16 @@ CHEAP = {'collab.dot.valid_mse': lambda seed: ours(seed, **BEST)[0]}
 
 
 def choose(seeds=3, slack=1.01):
-    """Print the grid: settings chosen on 8,000 of the 80,000 training ratings, none of the 20,000 is looked at.
+    """Print the grid: settings chosen on 8,000 of the 80,000 training ratings, none of the 20,000 is looked
+    at.
 
     Of all settings whose error is at most one percent above the lowest, the quickest comes first."""
     train = data()[3]
     order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
-    grids = [dict(n_factors=[10, 20, 30, 50], bs=[512, 768], lr=[1e-2, 1.5e-2], wd=[.1, .2, .3], beta2=[.97], eps=[1e-8, 1e-4]),
-             dict(n_factors=[10, 16, 20], bs=[64], lr=[5e-3, 1e-2], wd=[.05, .1], beta2=[.97], eps=[1e-4, 1e-3])]
+    grids = [dict(n_factors=[10, 20, 30, 50], bs=[512, 768], lr=[1e-2, 1.5e-2], wd=[.1, .2, .3], beta2=[.97],
+                  eps=[1e-8, 1e-4]),
+             dict(n_factors=[10, 16, 20], bs=[64], lr=[5e-3, 1e-2], wd=[.05, .1], beta2=[.97],
+                  eps=[1e-4, 1e-3])]
     for grid in grids:
         found = []
         for values in itertools.product(*grid.values()):
@@ -146,8 +157,11 @@ def choose(seeds=3, slack=1.01):
             runs = [ours(seed, rows=(order[8000:], order[:8000]), **settings) for seed in range(seeds)]
             found.append((statistics.fmean(r[0] for r in runs), min(r[1] for r in runs), settings))
         lowest = min(o[0] for o in found)
-        print(f'lowest error {lowest:.4f} of {len(found)} settings; those within one percent of it, the quickest first:')
-        for mse, cpu, settings in sorted((o for o in found if o[0] <= slack*lowest), key=lambda o: o[1]): print(f'{mse:.4f}  {cpu:.3f} s  {settings}')
+        print(
+            f'lowest error {lowest:.4f} of {len(found)} settings; those within one percent of it, the '
+            f'quickest first:')
+        for mse, cpu, settings in sorted((o for o in found if o[0] <= slack*lowest),
+                                         key=lambda o: o[1]): print(f'{mse:.4f}  {cpu:.3f} s  {settings}')
         print(flush=True)
 
 
@@ -157,31 +171,41 @@ def results(runs):
     for name, rounds in runs.items():
         flat = [r for rs in rounds for r in rs]
         cpu[name] = [statistics.fmean(r[1] for r in rs) for rs in rounds]
-        out += [row(f'collab.{name}.valid_mse', [r[0] for r in flat], 'mse'), row(f'collab.{name}.fit_cpu_seconds', [r[1] for r in flat], 's'),
+        out += [row(f'collab.{name}.valid_mse', [r[0] for r in flat], 'mse'),
+                row(f'collab.{name}.fit_cpu_seconds', [r[1] for r in flat], 's'),
                 row(f'collab.{name}.fit_seconds', [r[2] for r in flat], 's')]
-    for id, over, under in [('collab.dot.speedup_fastai', 'fastai_as_it_comes', 'dot'), ('collab.dot.speedup_fastai_shuffled', 'fastai_shuffled', 'dot'),
-                            ('collab.dot.speedup_fastai_same_bs', 'fastai_as_it_comes', 'dot_bs64'), ('collab.dot.speedup_plain_loop', 'plain_loop', 'dot'),
-                            ('collab.dot.speedup_autograd', 'dot_autograd', 'dot'), ('collab.dot.vs_surprise_svd', 'dot', 'surprise_svd')]:
-        if over in cpu and under in cpu: out.append(row(id, [a/b for a, b in zip(cpu[over], cpu[under])], 'ratio'))
+    for id, over, under in [('collab.dot.speedup_fastai', 'fastai_as_it_comes', 'dot'),
+                            ('collab.dot.speedup_fastai_shuffled', 'fastai_shuffled', 'dot'),
+                            ('collab.dot.speedup_fastai_same_bs', 'fastai_as_it_comes', 'dot_bs64'),
+                            ('collab.dot.speedup_plain_loop', 'plain_loop', 'dot'),
+                            ('collab.dot.speedup_autograd', 'dot_autograd', 'dot'),
+                            ('collab.dot.vs_surprise_svd', 'dot', 'surprise_svd')]:
+        if over in cpu and under in cpu:
+            out.append(row(id, [a/b for a, b in zip(cpu[over], cpu[under])], 'ratio'))
     return out
 
 
 def table(rows):
     "All contenders, best error first, with their time as a multiple of ours."
     value = {r['id']: r for r in rows}
-    names = sorted({r['id'].split('.')[1] for r in rows if r['unit'] == 'mse'}, key=lambda n: value[f'collab.{n}.valid_mse']['value'])
+    names = sorted({r['id'].split('.')[1] for r in rows if r['unit'] == 'mse'},
+                   key=lambda n: value[f'collab.{n}.valid_mse']['value'])
     base = value.get('collab.dot.fit_cpu_seconds', dict(value=float('nan')))['value']
     print(f"\n{'':<22}{'valid MSE':>10}{'sd':>8}{'n':>4}{'CPU s':>9}{'wall s':>9}{'x dot':>8}")
     for n in names:
         mse, cpu, wall = (value[f'collab.{n}.{k}'] for k in ('valid_mse', 'fit_cpu_seconds', 'fit_seconds'))
-        print(f"{n:<22}{mse['value']:>10.4f}{mse['sd']:>8.4f}{mse['n']:>4}{cpu['value']:>9.2f}{wall['value']:>9.2f}{cpu['value']/base:>8.1f}")
+        print(
+            f"{n:<22}{mse['value']:>10.4f}{mse['sd']:>8.4f}{mse['n']:>4}"
+            f"{cpu['value']:>9.2f}{wall['value']:>9.2f}{cpu['value']/base:>8.1f}")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--rounds', type=int, default=5)
-    p.add_argument('--only', nargs='*', default=list(CONTENDERS), choices=list(CONTENDERS), help='measure these alone; nothing is written')
-    p.add_argument('--choose', action='store_true', help='print the grid from which our settings were chosen, and stop')
+    p.add_argument('--only', nargs='*', default=list(CONTENDERS), choices=list(CONTENDERS),
+                   help='measure these alone; nothing is written')
+    p.add_argument('--choose', action='store_true',
+                   help='print the grid from which our settings were chosen, and stop')
     a = p.parse_args()
     torch.set_num_threads(1)
     if a.choose: return choose()
@@ -192,9 +216,11 @@ def main():
         for name in a.only if i % 2 == 0 else a.only[::-1]:
             f, k = CONTENDERS[name]
             runs[name].append([f(seed) for seed in range(i*k, (i + 1)*k)])
-            print(f'round {i + 1}, {name}: ' + ', '.join(f'{m:.4f} in {c:.2f} s' for m, c, _ in runs[name][-1]), flush=True)
+            print(f'round {i + 1}, {name}: ' + ', '.join(f'{m:.4f} in {c:.2f} s'
+                                                         for m, c, _ in runs[name][-1]), flush=True)
     rows = results(runs)
-    if a.only == list(CONTENDERS): save('collab', rows, ('torch', 'numpy', 'fastai', 'scikit-surprise', 'myfm'))
+    if a.only == list(CONTENDERS):
+        save('collab', rows, ('torch', 'numpy', 'fastai', 'scikit-surprise', 'myfm'))
     table(rows)
 
 

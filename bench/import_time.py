@@ -1,15 +1,17 @@
-"""What importing costs, in fresh processes: bare Python, lesson8, torch and lesson8.embeddings in turn, again and again.
+"""What importing costs, in fresh processes: bare Python, lesson8, torch and lesson8.embeddings in turn, again
+and again.
 
     python bench/import_time.py [--repeats 15]
 
-Wall time suffers from whatever else the machine does, so CPU time (user + system) stands beside it. A ratio is taken within each
-round, between neighbours in time.
+Wall time suffers from whatever else the machine does, so CPU time (user + system) stands beside it. A ratio
+is taken within each round, between neighbours in time.
 """
 import argparse, resource, subprocess, sys, time
 
 from _record import row, save
 
-CASES = dict(bare='pass', lesson8='import lesson8', torch='import torch', embeddings='import lesson8.embeddings')
+CASES = dict(bare='pass', lesson8='import lesson8', torch='import torch',
+             embeddings='import lesson8.embeddings')
 
 
 def measure(code):
@@ -38,7 +40,8 @@ def main():
         row('import.lesson8_over_bare_cpu', [1000 * s for s in over('lesson8', 'bare', cpu)], 'ms'),
         *[row(f'import.{c}_seconds', wall[c], 's') for c in CASES],
         *[row(f'import.{c}_cpu_seconds', cpu[c], 's') for c in CASES]])
-    loaded = subprocess.run([sys.executable, '-c', 'import lesson8, sys; print("torch" in sys.modules)'], capture_output=True, text=True, check=True)
+    loaded = subprocess.run([sys.executable, '-c', 'import lesson8, sys; print("torch" in sys.modules)'],
+                            capture_output=True, text=True, check=True)
     print('import lesson8 loads torch:', loaded.stdout.strip())
 
 

@@ -1,13 +1,15 @@
 """Pooling: digits by way down and head, small and large objects by head, each over seeds 0-4.
 
     python bench/pooling.py                     everything, one thread, about 10 minutes on a quiet machine
-    python bench/pooling.py --only ID ...       only rows whose ids start so, e.g. pooling.digits.stride_average; the other rows of the file stay
+    python bench/pooling.py --only ID ...       only rows whose ids start so, e.g.
+                                                pooling.digits.stride_average; the other rows of the file stay
     python bench/pooling.py --only ID --dry     printed, not written
 
-The highest learning rate is chosen for every row by itself, the candidates in rising order until it gets worse: trained on the first 50,000
-training digits, scored on the last 10,000. Then the net is trained anew on all 60,000 (or frames made of them) and scored once on the test
-digits. Nets are those of lesson8.pooling, frames those of lesson8.objects.
-Rows with more frames (pooling.small_12000...) take the learning rate of the row with 4,000.
+The highest learning rate is chosen for every row by itself, the candidates in rising order until it gets
+worse: trained on the first 50,000 training digits, scored on the last 10,000. Then the net is trained anew on
+all 60,000 (or frames made of them) and scored once on the test digits. Nets are those of lesson8.pooling,
+frames those of lesson8.objects. Rows with more frames (pooling.small_12000...) take the learning rate of the
+row with 4,000.
 """
 import argparse, os, sys, time
 from functools import partial
@@ -29,10 +31,13 @@ from lesson8.training import fit, predict
 
 RATES, SEEDS, SHIFTS, TEST = (.01, .02, .05, .1, .2, .4, .8), 5, (1, 2, 3, 4, 5, 6), (4000, 10000)
 FRAME_NET = dict(channels=(8, 16, 64), kernels=(5, 3, 3), size=56)
-DIGITS = {f'{down}_{head}': dict(head=head, down=down) for down in ('max', 'stride') for head in ('dense', 'average')}
-DIGITS['wide_dense'] = dict(head='dense', down='stride', channels=(14, 24, 32))  # about the multiply-adds of max_dense
+DIGITS = {f'{down}_{head}': dict(head=head, down=down) for down in ('max', 'stride')
+          for head in ('dense', 'average')}
+# about the multiply-adds of max_dense
+DIGITS['wide_dense'] = dict(head='dense', down='stride', channels=(14, 24, 32))
 DIGITS['wide_average'] = dict(head='average', down='stride', channels=(14, 24, 32))
-TASKS = {'small': (small_objects, dict(scraps=15)), 'empty': (small_objects, dict(scraps=0)), 'large': (large_objects, {})}
+TASKS = {'small': (small_objects, dict(scraps=15)), 'empty': (small_objects, dict(scraps=0)),
+         'large': (large_objects, {})}
 
 
 def specs():
@@ -41,9 +46,11 @@ def specs():
     for task in TASKS:
         for head in ('average', 'max') + (('concat',) if task != 'empty' else ()):
             for norm in (False, True):
-                s[f'pooling.{task}.{head}.{"norm" if norm else "plain"}'] = (task, 4000, 4, dict(head=head, norm=norm, **FRAME_NET))
+                s[f'pooling.{task}.{head}.{"norm" if norm else "plain"}'] = (
+                    task, 4000, 4, dict(head=head, norm=norm, **FRAME_NET))
     for task in ('small', 'large'):  # three times the frames: what more examples change
-        for head in ('average', 'max'): s[f'pooling.{task}_12000.{head}.norm'] = (task, 12000, 4, dict(head=head, norm=True, **FRAME_NET))
+        for head in ('average', 'max'):
+            s[f'pooling.{task}_12000.{head}.norm'] = (task, 12000, 4, dict(head=head, norm=True, **FRAME_NET))
     return s
 
 
@@ -82,12 +89,15 @@ def measure(id, spec, data, seeds=SEEDS):
         if tried[lr] < max(tried.values()): break
     lr = max(tried, key=tried.get)
     test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
-    nets, seconds = zip(*[run(spec, lr, seed, data.train_x, data.train_y) for seed in range(seeds if spec[1] < 12000 else 3)])
+    nets, seconds = zip(*[run(spec, lr, seed, data.train_x, data.train_y)
+                          for seed in range(seeds if spec[1] < 12000 else 3)])
     rows = [row(id, [score(net, *test) for net in nets], 'accuracy') | dict(held_out=tried),
             row(f'{id}.lr', [lr], 'lr'), row(f'{id}.cpu_seconds', seconds, 's')]
     if spec[0] == 'digits':
-        rows += [row(f'{id}.shift_{px}', [score(net, shift(test[0], px), test[1]) for net in nets], 'accuracy') for px in SHIFTS]
-    print(f"{id:<36}{rows[0]['value']:.4f} sd {rows[0]['sd']:.4f}  lr {lr}  {seconds[0]:.1f} CPU s", flush=True)
+        rows += [row(f'{id}.shift_{px}', [score(net, shift(test[0], px), test[1]) for net in nets],
+                     'accuracy') for px in SHIFTS]
+    print(f"{id:<36}{rows[0]['value']:.4f} sd {rows[0]['sd']:.4f}  lr {lr}  {seconds[0]:.1f} CPU s",
+          flush=True)
     return rows
 
 
@@ -99,7 +109,8 @@ def again(id, seed):
     with num_threads(1): return score(run(spec, lr, seed, data.train_x, data.train_y)[0], *test)
 
 
-CHEAP = {'pooling.digits.stride_average': partial(again, 'pooling.digits.stride_average')}  # about two seconds
+# about two seconds
+CHEAP = {'pooling.digits.stride_average': partial(again, 'pooling.digits.stride_average')}
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Edges on digits, conv2d and im2col from scratch, and the matrix of a whole layer.
+"""From half a million weights to nine: the window that slides, edges, channels, and the matrix behind it.
 
 Docs: https://lesson8-course.github.io/lesson8/convolutions.html.md"""
 
@@ -20,6 +20,7 @@ def show_numbers(
     title: str = '',  # what stands above it
     fmt: str = '{:g}',  # how a number is written
     size: float = 8.,  # font size in points
+    most: float | None = None,  # number with the strongest colour; None: the largest there is
 ):  # the axes
     """Draw a small table of numbers, coloured like a spreadsheet: blue above zero, orange below.
 
@@ -31,7 +32,7 @@ def show_numbers(
         raise ValueError(f'values have shape {tuple(v.shape)}: a table has two axes, '
                          'so pick one picture and one channel, e.g. x[0, 0]')
     ax = ax or plt.gca()
-    most = v.abs().max().item() if v.numel() else 0.
+    if most is None: most = v.abs().max().item() if v.numel() else 0.
     cmap = LinearSegmentedColormap.from_list('sheet', ['#E69F00', '#FFFFFF', '#4C9BD0'])
     ax.imshow(v, cmap=cmap, vmin=-(most or 1), vmax=most or 1)
     for i, row in enumerate(v.tolist()):

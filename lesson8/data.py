@@ -25,7 +25,6 @@ GENRES = ['unknown', 'Action', 'Adventure', 'Animation', "Children's", 'Comedy',
           'Drama', 'Fantasy', 'Film-Noir', 'Horror', 'Musical', 'Mystery', 'Romance', 'Sci-Fi', 'Thriller',
           'War', 'Western']
 
-# %% ../nbs/00_data.ipynb #76f48c2a
 class MovieLens(NamedTuple):
     "The three tables of MovieLens-100k, see `movielens_100k`."
     ratings: pd.DataFrame  # 100,000 rows: user, item (int64), rating (float32, 1-5), timestamp (int64, s)
@@ -33,10 +32,8 @@ class MovieLens(NamedTuple):
     items: pd.DataFrame  # 1,682 rows: item (int64), title (text), year (Int64), and a bool for each genre
     genres: list  # the 19 genre names
 
-# %% ../nbs/00_data.ipynb #bebabd9d
 _REPAIRED = {267: 'unknown'}  # recbole 1.2.1 has 'unkonwn (unkonwn)'
 
-# %% ../nbs/00_data.ipynb #db982492
 def _read(folder, name, **kwargs): return pd.read_csv(find_member(folder, name), **kwargs)
 
 # %% ../nbs/00_data.ipynb #cbfecb8a

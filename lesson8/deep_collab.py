@@ -31,7 +31,7 @@ def _hidden(name, sizes, ps):
 
 # %% ../nbs/05_deep_collab.ipynb #95eddeaa
 class CollabNN(RatingModel):
-    """Ratings from a neural net on a user's and an item's embedding, one behind the other.
+    """Ratings from a neural net on a user's and an item's embedding, side by side.
 
     Linear, ReLU, ..., Linear, then `y_range`: the model of the lecture and of fastbook, chapter 8, and the
     multi-layer part of He et al. 2017 (arXiv 1708.05031), equation 10."""

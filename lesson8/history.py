@@ -1,4 +1,4 @@
-"""What fit notes, how to read its curves, a progress bar, and stopping with a clear error.
+"""Four curves to know, what to measure beside the loss, and what to do when it says nan.
 
 Docs: https://lesson8-course.github.io/lesson8/history.html.md"""
 

@@ -43,9 +43,7 @@ class Parameter(Tensor):
 # %% ../nbs/01_parameters.ipynb #4b0b452d
 class _Books:
     "The two dictionaries of a `Module`, and the attribute access that fills and reads them."
-    def __init__(self):
-        for books in ('_parameters', '_modules'): object.__setattr__(self, books, {})
-        object.__setattr__(self, 'training', True)
+    def __init__(self): self.__dict__.update(_parameters={}, _modules={}, training=True)
 
     def __setattr__(self, name, value):
         if '_modules' not in self.__dict__:
@@ -53,11 +51,11 @@ class _Books:
         if name in self._parameters and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f'{name!r} is a parameter and cannot become a {type(value).__name__}: '
                             'wrap it in Parameter, or use copy_ under torch.no_grad()')
-        kinds = (Parameter, self._parameters), (Module, self._modules), (object, self.__dict__)
-        place = next(books for kind, books in kinds if isinstance(value, kind))
-        for _, books in kinds:
-            if books is not place: books.pop(name, None)
-        place[name] = value
+        all_books = self._parameters, self._modules, self.__dict__
+        own = all_books[0 if isinstance(value, Parameter) else 1 if isinstance(value, Module) else 2]
+        for books in all_books:
+            if books is not own: books.pop(name, None)
+        own[name] = value
 
     def __getattr__(self, name):  # Python comes here only when the normal look-up found nothing
         for books in ('_parameters', '_modules'):
@@ -71,7 +69,7 @@ class _Books:
 
 # %% ../nbs/01_parameters.ipynb #63130c32
 class _Walk:
-    "What a `Module` tells about its tree."
+    "What a `Module` tells about its tree, and how it is printed."
     def named_parameters(
         self,
         prefix: str = '',  # put before each name, with a dot
@@ -97,26 +95,13 @@ class _Walk:
         "The modules assigned directly to this one, in that order."
         return iter(self._modules.values())
 
-# %% ../nbs/01_parameters.ipynb #f5ea959e
-class _Show:
-    "How a `Module` is printed."
     def extra_repr(self):
         "What stands between the brackets; a subclass says its sizes here."
         return ''
 
     def __repr__(self):
-        parts = [f'({n}): {m!r}' for n, m in self._modules.items()]
-        inside = ''.join('\n  ' + o.replace('\n', '\n  ') for o in parts)
-        return f'{type(self).__name__}({self.extra_repr()}{inside}' + ('\n)' if parts else ')')
-
-# %% ../nbs/01_parameters.ipynb #adc1b7bb
-def _misfits(own, state):
-    "What keeps `state` from being loaded into the parameters `own`, one phrase each."
-    for n in own:
-        if n not in state: yield f'{n} is missing'
-        elif own[n].shape != state[n].shape:
-            yield f'{n} has shape {tuple(state[n].shape)} where {tuple(own[n].shape)} is expected'
-    yield from (f'{n} is not a parameter of this model' for n in state if n not in own)
+        inside = ''.join(f'\n({n}): {m!r}' for n, m in self._modules.items()).replace('\n', '\n  ')
+        return f'{type(self).__name__}({self.extra_repr()}{inside}' + '\n'*bool(inside) + ')'
 
 # %% ../nbs/01_parameters.ipynb #a98d2e12
 class _State:
@@ -131,8 +116,12 @@ class _State:
     ):
         "Copy tensors into the parameters; ValueError, and nothing is changed, unless names and shapes agree."
         own = dict(self.named_parameters(remove_duplicate=False))
-        errors = '; '.join(_misfits(own, state_dict))
-        if errors: raise ValueError(f'cannot load this state: {errors}')
+        shapes = {n: tuple(t.shape) for n, t in state_dict.items()}
+        errors = [f'{n} is missing' if n not in shapes else
+                  f'{n} has shape {shapes[n]} where {tuple(p.shape)} is expected'
+                  for n, p in own.items() if shapes.get(n) != tuple(p.shape)]
+        errors += [f'{n} is not a parameter of this model' for n in shapes if n not in own]
+        if errors: raise ValueError(f'cannot load this state: {"; ".join(errors)}')
         with torch.no_grad():
             for n, p in own.items(): p.copy_(state_dict[n])
 
@@ -144,12 +133,8 @@ class _State:
             if p.grad is not None: p.grad.data = p.grad.data.to(p)
         return self
 
-    def zero_grad(self):
-        "Forget all gradients."
-        for p in self.parameters(): p.grad = None
-
 # %% ../nbs/01_parameters.ipynb #1823779e
-class Module(_Books, _Walk, _Show, _State):
+class Module(_Books, _Walk, _State):
     """Base class of models: registers every `Parameter` and `Module` assigned to an attribute.
 
     A subclass calls `super().__init__()` first and defines `forward`. Twin of `torch.nn.Module`."""
@@ -169,12 +154,15 @@ class Module(_Books, _Walk, _Show, _State):
         "`train(False)`: how a model is used after training."
         return self.train(False)
 
+    def zero_grad(self):
+        "Forget all gradients."
+        for p in self.parameters(): p.grad = None
+
 # %% ../nbs/01_parameters.ipynb #1fb9097d
 class Linear(Module):
     r"""$y = x W^\top + b$ on the last axis of x. Twin of `torch.nn.Linear`: the same seed, the same start.
 
-    `weight` has shape (out_features, in_features), `bias` (out_features,), both from U(-k, k) with
-    k = 1/sqrt(in_features)."""
+    `weight` (out_features, in_features), `bias` (out_features,): from U(-k, k), k = 1/sqrt(in_features)."""
     def __init__(
         self,
         in_features: int,  # length of the last axis of the input, 1 or more

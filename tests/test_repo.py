@@ -1,4 +1,5 @@
-"The project keeps its own rules: the library is the notebooks' export, settings agree, nothing large, secret or local is tracked."
+"""The project keeps its own rules: the library is the notebooks' export, settings agree, nothing large,
+secret or local is tracked."""
 import json, re, shutil, subprocess, sys, tomllib
 from configparser import ConfigParser
 from pathlib import Path
@@ -21,7 +22,8 @@ NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoin
 
 def files():
     "What is tracked, or would be after `git add .`."
-    names = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=ROOT, capture_output=True,
+                           text=True, check=True).stdout.splitlines()
     return [ROOT/n for n in names if (ROOT/n).is_file()]
 
 
@@ -35,7 +37,8 @@ def copy(tmp_path_factory):
     return to
 
 
-def nbdev(command, cwd): subprocess.run([Path(sys.executable).parent/command], cwd=cwd, check=True, capture_output=True)
+def nbdev(command, cwd):
+    subprocess.run([Path(sys.executable).parent/command], cwd=cwd, check=True, capture_output=True)
 
 
 BY_HAND = '__init__.py', '__main__.py'  # of lesson8/: what nbdev-export neither writes nor removes
@@ -48,20 +51,24 @@ def test_export_in_step(copy):
     made = {p.relative_to(copy): p.read_text() for p in (copy/'lesson8').rglob('*.py')}
     kept = {p.relative_to(ROOT): p.read_text() for p in (ROOT/'lesson8').rglob('*.py')}
     assert set(made) == set(kept), 'a module without a notebook, or a notebook not exported: run nbdev-export'
-    assert not [str(p) for p in made if made[p] != kept[p]], 'lesson8/ is not what the notebooks export: run nbdev-export'
+    assert not [str(p) for p in made if made[p] != kept[p]], (
+        'lesson8/ is not what the notebooks export: run nbdev-export')
 
 
 def test_notebooks_clean(copy):
     nbdev('nbdev-clean', copy)
-    assert not [p.name for p in NOTEBOOKS if p.read_text() != (copy/p.relative_to(ROOT)).read_text()], 'run nbdev-clean'
+    assert not [p.name for p in NOTEBOOKS if p.read_text() != (copy/p.relative_to(ROOT)).read_text()], (
+        'run nbdev-clean')
 
 
 def test_readme_in_step():
     text, pictures = readme.render()
     assert (ROOT/'README.md').read_text(encoding='utf-8') == text, 'run `make refresh NB=index`'
-    assert {p.relative_to(ROOT).as_posix(): p.read_bytes() for p in (ROOT/readme.PICTURES).glob('*')} == pictures
+    assert {p.relative_to(ROOT).as_posix(): p.read_bytes()
+            for p in (ROOT/readme.PICTURES).glob('*')} == pictures
     assert pictures, 'the readme shows a chart that the code drew'
-    assert all(alt for alt in re.findall(r'!\[(.*?)\]\(README_files', text)), 'every picture has an alt text (#| fig-alt)'
+    assert all(alt for alt in re.findall(r'!\[(.*?)\]\(README_files', text)), (
+        'every picture has an alt text (#| fig-alt)')
     assert 'make run' in text and 'make test' in text
 
 
@@ -69,7 +76,8 @@ def test_readme_links():
     "Links of a page in nbs/ are turned for the top folder; one that leads nowhere is refused."
     assert readme.relink('[a](index.ipynb#x) [b](../LICENSE) [c](https://a.org/b) [d](#e)') == \
         '[a](nbs/index.ipynb#x) [b](LICENSE) [c](https://a.org/b) [d](#e)'
-    assert readme.relink('[a](search.html)') == f"[a]({settings['doc_host']}{settings['doc_baseurl']}/search.html)"
+    assert readme.relink(
+        '[a](search.html)') == f"[a]({settings['doc_host']}{settings['doc_baseurl']}/search.html)"
     with pytest.raises(ValueError, match='no_such.ipynb'): readme.relink('[a](no_such.ipynb)')
 
 
@@ -80,7 +88,8 @@ def test_settings_agree():
     assert project['urls']['Changelog'] == f"{home}/blob/{settings['branch']}/CHANGELOG.md"
     assert project['name'] == settings['lib_name'] and project['description'] == settings['description']
     assert project['keywords'] == settings['keywords'].split() and project['license'] == settings['license']
-    assert project['requires-python'] == f">={settings['min_python']}" and project['authors'] == [{'name': settings['author']}]
+    assert project['requires-python'] == f">={settings['min_python']}"
+    assert project['authors'] == [{'name': settings['author']}]
     assert main.HOME == home and main.SITE == project['urls']['Documentation']
     oldest = min(re.findall(r':: (3\.\d+)', '\n'.join(project['classifiers'])), key=lambda v: int(v[2:]))
     assert oldest == settings['min_python']
@@ -140,11 +149,13 @@ def test_install_cell_is_set_once_and_follows_the_version(copy, tmp_path):
 def test_nbdev_reads_the_same():
     from nbdev.config import get_config
     cfg = get_config(ROOT)
-    for key in ['user', 'repo', 'branch', 'lib_name', 'min_python', 'doc_host', 'doc_baseurl']: assert cfg[key] == settings[key], key
+    for key in ['user', 'repo', 'branch', 'lib_name', 'min_python', 'doc_host', 'doc_baseurl']:
+        assert cfg[key] == settings[key], key
 
 
 def test_lock_holds_every_requirement():
-    "Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no index."
+    """Each name of settings.ini is locked in a version its range allows, with hashes, and the lock names no
+    index."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
     for lock, keys in [('requirements.lock', setup_env.KEYS),
@@ -152,12 +163,15 @@ def test_lock_holds_every_requirement():
         text = (ROOT/lock).read_text()
         assert '://' not in text
         pins = {}
-        for name, version in re.findall(r'^([\w.-]+)(?:\[[^]]*\])?==(\S+)', text, re.M): pins.setdefault(canonicalize_name(name), []).append(version)
+        for name, version in re.findall(r'^([\w.-]+)(?:\[[^]]*\])?==(\S+)', text, re.M):
+            pins.setdefault(canonicalize_name(name), []).append(version)
         bare = re.findall(r'^([\w.-]+)==.*\n(?! +--hash=sha256:[0-9a-f]{64})', text, re.M)
         assert pins and not bare, f'{lock}: no hash for {bare}'
         for r in (Requirement(line) for key in keys for line in settings[key].splitlines() if line.strip()):
             assert canonicalize_name(r.name) in pins, f'{r.name} is not in {lock}: run `make lock`'
-            for v in pins[canonicalize_name(r.name)]: assert r.specifier.contains(v), f'{r.name} {v} in {lock} is outside {r.specifier}: run `make lock`'
+            for v in pins[canonicalize_name(r.name)]:
+                assert r.specifier.contains(v), (
+                    f'{r.name} {v} in {lock} is outside {r.specifier}: run `make lock`')
 
 
 def test_dependabot_sees_the_locks():
@@ -171,9 +185,13 @@ def test_dependabot_sees_the_locks():
 # Written in pieces, so that this file does not name what it forbids.
 FORBIDDEN = {
     'a path of one machine': r'(?<![\w./~-])/(?:work|root|home|Users)/[\w.]' + r'|(?<![\w.])/' + r'tmp/[\w.]',
-    'a package registry': '|'.join(re.escape(a + b) for a, b in [('pypi', '.org'), ('files.python', 'hosted.org'), ('registry.npm', 'js.org'),
-                                                              ('registry.yarn', 'pkg.com'), ('npm', 'js.com'), ('download.py', 'torch.org')]),
-    'a secret': r'-----BEGIN [A-Z ]*PRIVATE ' + r'KEY|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22}|AKIA[0-9A-Z]{16}|pypi-AgEI\w{20}',
+    'a package registry': '|'.join(re.escape(a + b)
+                                   for a, b in [('pypi', '.org'), ('files.python', 'hosted.org'),
+                                                ('registry.npm', 'js.org'),
+                                                              ('registry.yarn', 'pkg.com'), ('npm', 'js.com'),
+                                                              ('download.py', 'torch.org')]),
+    'a secret': r'-----BEGIN [A-Z ]*PRIVATE '
+    + r'KEY|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22}|AKIA[0-9A-Z]{16}|pypi-AgEI\w{20}',
 }
 
 
@@ -182,11 +200,13 @@ def test_no_local_path_registry_or_secret():
     for f in files():
         try: text = f.read_text(encoding='utf-8')
         except UnicodeDecodeError: continue
-        found += [f'{f.relative_to(ROOT)}: {what}: {m[0]!r}' for what, pattern in FORBIDDEN.items() for m in [re.search(pattern, text)] if m]
+        found += [f'{f.relative_to(ROOT)}: {what}: {m[0]!r}' for what, pattern in FORBIDDEN.items()
+                  for m in [re.search(pattern, text)] if m]
     assert not found
 
 
-@pytest.mark.parametrize('text', ['see /' + 'work/main/x', '"/ro' + 'ot/.cache"', "https://" + "pypi" + ".org/simple", 'ghp_' + 'a1B2' * 9])
+@pytest.mark.parametrize('text', ['see /' + 'work/main/x', '"/ro' + 'ot/.cache"',
+                                  "https://" + "pypi" + ".org/simple", 'ghp_' + 'a1B2' * 9])
 def test_forbidden_is_found(text): assert any(re.search(p, text) for p in FORBIDDEN.values())
 
 
@@ -218,7 +238,8 @@ def test_bench_results_have_the_common_form():
 
 
 def test_citation_is_valid():
-    check = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.citation-file-format', ROOT/'CITATION.cff']
+    check = [sys.executable, '-m', 'check_jsonschema', '--builtin-schema', 'vendor.citation-file-format',
+             ROOT/'CITATION.cff']
     subprocess.run(check, check=True, capture_output=True)
     assert f"https://github.com/{settings['user']}/{settings['repo']}" in (ROOT/'CITATION.cff').read_text()
 
@@ -229,9 +250,12 @@ def test_changelog_names_the_version():
 
 
 def test_missing_program_skips_or_fails(monkeypatch):
-    "A test that needs a program that is not here skips and says how to get it; where LESSON8_REQUIRE names it, it fails."
+    """A test that needs a program that is not here skips and says how to get it; where LESSON8_REQUIRE names
+    it, it fails."""
     monkeypatch.setenv('LESSON8_REQUIRE', 'browser')
     assert require('office', '/bin/x', 'how') == '/bin/x'
-    with pytest.raises(pytest.skip.Exception, match='needs office: get it so'): require('office', None, 'get it so')
+    with pytest.raises(pytest.skip.Exception, match='needs office: get it so'):
+        require('office', None, 'get it so')
     monkeypatch.setenv('LESSON8_REQUIRE', 'browser, office')
-    with pytest.raises(pytest.fail.Exception, match='needs office: get it so'): require('office', None, 'get it so')
+    with pytest.raises(pytest.fail.Exception, match='needs office: get it so'):
+        require('office', None, 'get it so')

@@ -1,6 +1,7 @@
 """The rendered site, by Quarto or by smalldocs: what its pages say and load, what a browser makes of it.
 
-`pytest tests/test_site.py --site _docs` looks at a site that is there; without --site one is rendered from nbs/.
+`pytest tests/test_site.py --site _docs` looks at a site that is there; without --site one is rendered from
+nbs/.
 """
 import ast, functools, http.server, json, re, subprocess, sys, threading
 from configparser import ConfigParser
@@ -10,7 +11,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest, yaml
 from bs4 import BeautifulSoup, Tag
 
-import docs, slim
+import docs, fold, slim
 from conftest import ROOT, chromium
 
 WIDTHS = 390, 1280
@@ -18,10 +19,14 @@ SITE_URL = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['web
 BASE = urlsplit(SITE_URL).path + '/'
 HEAVIEST = 1_200_000  # bytes of a page with all that it loads, not compressed
 FOREIGN = re.compile(r'\s*(https?:)?//', re.I)
-LOADS = {'script': ['src'], 'link': ['href'], 'img': ['src', 'srcset'], 'source': ['src', 'srcset'], 'iframe': ['src'], 'video': ['src', 'poster'],
-         'audio': ['src'], 'embed': ['src'], 'object': ['data'], 'track': ['src'], 'input': ['src'], 'image': ['href']}
+LOADS = {'script': ['src'], 'link': ['href'], 'img': ['src', 'srcset'], 'source': ['src', 'srcset'],
+         'iframe': ['src'], 'video': ['src', 'poster'],
+         'audio': ['src'], 'embed': ['src'], 'object': ['data'], 'track': ['src'], 'input': ['src'],
+         'image': ['href']}
 CSS_LOAD = re.compile(r'''(?:@import\s*["']?|url\(\s*["']?)\s*(?:https?:)?//[^\s"')]+''', re.I)
-JS_LOAD = re.compile(r'''(?:\bimport\b|\bfrom\b|\bfetch\s*\(|\bimportScripts\s*\(|\bsrc\s*=)[\s("'`]*(?:https?:)?//[^\s"'`)]+''', re.I)
+JS_LOAD = re.compile(
+    r'''(?:\bimport\b|\bfrom\b|\bfetch\s*\(|\bimportScripts\s*\(|\bsrc\s*=)[\s("'`]*'''
+    r'''(?:https?:)?//[^\s"'`)]+''', re.I)
 
 
 # ---- the sites
@@ -30,10 +35,12 @@ JS_LOAD = re.compile(r'''(?:\bimport\b|\bfrom\b|\bfetch\s*\(|\bimportScripts\s*\
 def site(request, tmp_path_factory):
     given = request.config.getoption('--site')
     if given:
-        assert (Path(given)/'index.html').is_file(), f'--site {given} holds no index.html: render the site first (make docs)'
+        assert (Path(given)/'index.html').is_file(), (
+            f'--site {given} holds no index.html: render the site first (make docs)')
         return Path(given).resolve()
     out = tmp_path_factory.mktemp('site')/'_docs'
-    done = subprocess.run([sys.executable, ROOT/'tools/docs.py', '--out', out], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT/'tools/docs.py', '--out', out], cwd=ROOT, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -42,12 +49,14 @@ def site(request, tmp_path_factory):
 def pages(site): return read_pages(site)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')  # closed before another file's test starts a Playwright of its own
 def browser():
     program = chromium()
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
-        b = p.chromium.launch(executable_path=program, args=['--no-sandbox'])
+        # no name leads out; a page's request for one is seen all the same
+        home = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'
+        b = p.chromium.launch(executable_path=program, args=['--no-sandbox', home])
         yield b
         b.close()
 
@@ -67,7 +76,7 @@ class Pages(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def serve():
     "A function that serves a folder and returns its address."
     running = []
@@ -84,12 +93,14 @@ def serve():
 
 def read_pages(site):
     "The pages of a site, parsed: {path: soup}."
-    return {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser') for f in sorted(site.rglob('*.html'))}
+    return {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser')
+            for f in sorted(site.rglob('*.html'))}
 
 
 def broken_links(site, pages):
     "References to a file or an anchor that is not there."
-    ids = {p: {t['id'] for t in soup.find_all(id=True)} | {t['name'] for t in soup.find_all('a', attrs={'name': True})} for p, soup in pages.items()}
+    ids = {p: {t['id'] for t in soup.find_all(id=True)}
+           | {t['name'] for t in soup.find_all('a', attrs={'name': True})} for p, soup in pages.items()}
     found = []
     def look(page, ref):
         if not ref or urlsplit(ref).scheme or ref.startswith('//'): return
@@ -97,13 +108,15 @@ def broken_links(site, pages):
         path = unquote(path.partition('?')[0]).removeprefix(BASE).lstrip('/')
         if path == '' or path.endswith('/'): path += 'index.html'
         if not (site/path).is_file(): found.append(f'{page}: {ref} leads nowhere')
-        elif anchor and path in ids and unquote(anchor) not in ids[path]: found.append(f'{page}: {ref} has no such anchor')
+        elif anchor and path in ids and unquote(anchor) not in ids[path]:
+            found.append(f'{page}: {ref} has no such anchor')
     for page, soup in pages.items():
         for tag in soup.find_all(True):
             for key in [*LOADS.get(tag.name, []), *(['href'] if tag.name in ('a', 'area') else [])]:
                 if key != 'srcset': look(page, tag.get(key))
     index = site/'search.json'
-    for entry in json.loads(index.read_text(encoding='utf-8')) if index.is_file() else (): look('search.json', entry['href'])
+    for entry in json.loads(index.read_text(encoding='utf-8')) if index.is_file() else ():
+        look('search.json', entry['href'])
     return found
 
 
@@ -113,11 +126,16 @@ def foreign_loads(site, pages):
     for page, soup in pages.items():
         for tag in soup.find_all(list(LOADS)):
             if tag.name == 'link' and 'canonical' in tag.get('rel', []): continue
-            found += [f'{page}: <{tag.name}> loads {tag[k]}' for k in LOADS[tag.name] if FOREIGN.match(tag.get(k) or '')]
-        for tag in soup.find_all('script', src=False): found += [f'{page}: a script has {m}' for m in JS_LOAD.findall(tag.string or '')]
-        for tag in soup.find_all('style'): found += [f'{page}: a style has {m}' for m in CSS_LOAD.findall(tag.string or '')]
-        for tag in soup.find_all(style=True): found += [f'{page}: a style has {m}' for m in CSS_LOAD.findall(tag['style'])]
-    for f in site.rglob('*.css'): found += [f'{f.name}: {m}' for m in CSS_LOAD.findall(f.read_text(encoding='utf-8'))]
+            found += [f'{page}: <{tag.name}> loads {tag[k]}'
+                      for k in LOADS[tag.name] if FOREIGN.match(tag.get(k) or '')]
+        for tag in soup.find_all('script', src=False):
+            found += [f'{page}: a script has {m}' for m in JS_LOAD.findall(tag.string or '')]
+        for tag in soup.find_all('style'):
+            found += [f'{page}: a style has {m}' for m in CSS_LOAD.findall(tag.string or '')]
+        for tag in soup.find_all(style=True):
+            found += [f'{page}: a style has {m}' for m in CSS_LOAD.findall(tag['style'])]
+    for f in site.rglob('*.css'):
+        found += [f'{f.name}: {m}' for m in CSS_LOAD.findall(f.read_text(encoding='utf-8'))]
     return found
 
 
@@ -125,10 +143,13 @@ def unreadable(pages):
     "Pictures without alt text, formulas left in LaTeX, answers that do not fold."
     found = []
     for page, soup in pages.items():
-        found += [f"{page}: the picture {img.get('src', '')[:40]} has no alt text" for img in soup.find_all('img') if not (img.get('alt') or '').strip()]
-        found += [f'{page}: the formula {m.get_text()!r} is no MathML' for m in soup.select('span.math') if not m.find('math')]
+        found += [f"{page}: the picture {img.get('src', '')[:40]} has no alt text"
+                  for img in soup.find_all('img') if not (img.get('alt') or '').strip()]
+        found += [f'{page}: the formula {m.get_text()!r} is no MathML'
+                  for m in soup.select('span.math') if not m.find('math')]
         for text in (soup.main or soup).find_all(string=re.compile(r'\\\(|\\\[|\$\$')):
-            if not text.find_parent(['code', 'pre', 'script', 'style', 'math']): found.append(f'{page}: a formula is left as {str(text).strip()[:60]!r}')
+            if not text.find_parent(['code', 'pre', 'script', 'style', 'math']):
+                found.append(f'{page}: a formula is left as {str(text).strip()[:60]!r}')
         for d in soup.select('main details'):
             rest = [c for c in d.children if getattr(c, 'name', 'text') != 'summary' and str(c).strip()]
             if not d.find('summary', recursive=False) or not rest:
@@ -145,14 +166,16 @@ def test_footer_says_what_rendered_it(pages):
     from lesson8 import __version__ as number
     for page, soup in pages.items():
         said = [p.get_text() for p in soup.select('footer .rendered-by')]
-        form = rf'Rendered by (Quarto|smalldocs) \d+(\.\d+)+ from lesson8 {re.escape(number)} on \d+ \w+ \d{{4}}$'
+        form = (rf'Rendered by (Quarto|smalldocs) \d+(\.\d+)+ from lesson8 {re.escape(number)} on \d+ \w+ '
+                rf'\d{{4}}$')
         assert len(said) == 1 and re.match(form, said[0]), (page, said)
 
 
 def test_favicon(site, pages):
     for page, soup in pages.items():
         icons = [tag['href'].removeprefix(BASE) for tag in soup.find_all('link', rel='icon')]
-        assert icons and (site/page).parent.joinpath(icons[0]).resolve().read_text().lstrip().startswith('<svg'), page
+        assert icons and (site/page).parent.joinpath(icons[0]).resolve().read_text().lstrip().startswith(
+            '<svg'), page
 
 
 # ---- the plan: _quarto.yml, the notebooks, and what the pages show
@@ -186,7 +209,8 @@ def test_config_is_found_by_nbdev_and_agrees_with_settings():
     settings.read(ROOT/'settings.ini')
     s = settings['DEFAULT']
     assert site['site-url'] == s['doc_host'] + s['doc_baseurl']
-    assert site['repo-url'] == f"https://github.com/{s['user']}/{s['repo']}" and site['repo-branch'] == s['branch']
+    assert site['repo-url'] == f"https://github.com/{s['user']}/{s['repo']}"
+    assert site['repo-branch'] == s['branch']
     assert site['description'] == s['description']
 
 
@@ -367,14 +391,12 @@ def test_questions_stand_beside_their_triangles(pages):
 
 
 def test_cells_that_fold(pages):
-    "A cell with `#| code-fold: true` is a fold with its `#| code-summary` on the page; an exported one, as always, a Source."
+    """A cell with `#| code-fold: true` is a fold with its `#| code-summary` on the page; an exported one, as
+    always, a Source."""
     for nb in notebooks():
-        want = []
-        for c in [c for c in cells_of(nb) if c['cell_type'] == 'code']:
-            said = dict(re.findall(r'^#\| *([\w-]+):? *(.*?) *$', ''.join(c['source']), re.M))
-            if said.get('code-fold') == 'true' and 'exports' not in said: want.append(said.get('code-summary', 'Code').strip('"\''))
+        want = [fold.summary(c) for c in cells_of(nb) if c['cell_type'] == 'code']
         shown = [s.get_text().strip() for s in pages[page_of(nb)].select('main details.code-fold > summary')]
-        assert [s for s in shown if s != 'Source'] == want, nb
+        assert [s for s in shown if s != 'Source'] == [s for s in want if s not in (None, 'Source')], nb
 
 
 def test_badge_is_a_named_link_and_no_figure(pages):
@@ -458,7 +480,8 @@ def test_source_links_name_the_notebooks(pages):
 
 def plain(text):
     "Text without what a renderer may set in its own way: typographic quotes, spaces, marks of emphasis."
-    for old, new in [('‘', "'"), ('’', "'"), ('“', '"'), ('”', '"'), ('…', '...'), ('`', ''), ('*', '')]: text = text.replace(old, new)
+    for old, new in [('‘', "'"), ('’', "'"), ('“', '"'), ('”', '"'), ('…', '...'), ('`', ''), ('*', '')]:
+        text = text.replace(old, new)
     return ' '.join(text.split())
 
 
@@ -469,12 +492,16 @@ def test_captions_and_alt_texts_come_out(pages):
         soup = pages[page_of(nb)]
         for cell in json.loads((ROOT/'nbs'/nb).read_text(encoding='utf-8'))['cells']:
             source = ''.join(cell['source'])
-            has_picture = any(m.startswith('image/') for o in cell.get('outputs', []) for m in o.get('data', {}))
+            has_picture = any(m.startswith('image/') for o in cell.get('outputs', [])
+                              for m in o.get('data', {}))
             if cell['cell_type'] != 'code' or not has_picture: continue
-            said = {k: yaml.safe_load(v) for k, v in re.findall(r'^#\|\s*(fig-cap|fig-alt):\s*(.+)$', source, re.M)}
-            assert set(said) == {'fig-cap', 'fig-alt'}, f'{nb}: a picture needs #| fig-cap and #| fig-alt:\n{source[:200]}'
+            said = {k: yaml.safe_load(v)
+                    for k, v in re.findall(r'^#\|\s*(fig-cap|fig-alt):\s*(.+)$', source, re.M)}
+            assert set(said) == {'fig-cap', 'fig-alt'}, (
+                f'{nb}: a picture needs #| fig-cap and #| fig-alt:\n{source[:200]}')
             assert soup.find('img', alt=said['fig-alt']), (nb, said)
-            assert plain(said['fig-cap']) in [plain(c.get_text()) for c in soup.find_all('figcaption')], (nb, said)
+            assert plain(said['fig-cap']) in [plain(c.get_text()) for c in soup.find_all('figcaption')], (
+                (nb, said))
             checked += 1
     assert checked > 0
 
@@ -484,12 +511,20 @@ def test_captions_and_alt_texts_come_out(pages):
 OVERFLOW = '''() => {
   const wide = innerWidth + 1, found = [];
   for (const d of document.querySelectorAll('main details')) d.open = true;
-  if (document.documentElement.scrollWidth > wide) found.push(`the page is ${document.documentElement.scrollWidth} px wide`);
-  const scrolls = e => { for (; e && e.tagName !== 'MAIN'; e = e.parentElement) if (/auto|scroll/.test(getComputedStyle(e).overflowX)) return true; };
+  const width = document.documentElement.scrollWidth;
+  if (width > wide) found.push(`the page is ${width} px wide`);
+  const scrolls = e => {
+    for (; e && e.tagName !== 'MAIN'; e = e.parentElement)
+      if (/auto|scroll/.test(getComputedStyle(e).overflowX)) return true;
+  };
   for (const e of document.querySelectorAll('main *')) {
     const r = e.getBoundingClientRect();
     if (r.width && r.right > wide && !scrolls(e) && getComputedStyle(e).position !== 'absolute')
-      { found.push(`<${e.tagName.toLowerCase()} class="${e.className}"> reaches to ${Math.round(r.right)} px`); break; }
+    {
+      const tag = `<${e.tagName.toLowerCase()} class="${e.className}">`;
+      found.push(`${tag} reaches to ${Math.round(r.right)} px`);
+      break;
+    }
   }
   for (const e of document.querySelectorAll('main pre'))
     if (e.scrollWidth > e.clientWidth + 1)
@@ -515,7 +550,8 @@ OVERFLOW = '''() => {
     if (own.width && Math.min(own.right, text.right) - Math.max(own.left, text.left) > 4)
       found.push('a button lies on the breadcrumbs');
   }
-  for (const i of document.images) if (i.complete && !i.naturalWidth) found.push(`the picture ${i.src.slice(0, 60)} does not show`);
+  for (const i of document.images)
+    if (i.complete && !i.naturalWidth) found.push(`the picture ${i.src.slice(0, 60)} does not show`);
   return found;
 }'''
 BRIGHTNESS = '''getComputedStyle(document.body).backgroundColor.match(/\\d+/g)
@@ -548,31 +584,29 @@ CONTRAST = '''() => {
 }'''
 
 
-def visit(browser, address, names, widths=WIDTHS):
-    "Open pages at the given widths; return what went wrong: errors, requests to other hosts, missing files, overflow."
+def visit(browser, address, names, widths=WIDTHS, look=lambda page: ()):
+    """Open pages at the given widths; return what went wrong: errors, requests to other hosts, missing files,
+    overflow, and what `look` finds on the page at the last width."""
     found = []
-    page = browser.new_page(viewport={'width': widths[0], 'height': 800})
+    # what moves would be caught half-way
+    page = browser.new_page(viewport={'width': widths[0], 'height': 800}, color_scheme='light',
+                            reduced_motion='reduce')
     now = ''
     page.on('console', lambda m: m.type == 'error' and found.append(f'{now}: the console says {m.text}'))
     page.on('pageerror', lambda e: found.append(f'{now}: {e}'))
     page.on('response', lambda r: r.status >= 400 and found.append(f'{now}: {r.url} answers {r.status}'))
-    def route(r):
-        if r.request.url.startswith((address, 'data:', 'blob:')): return r.continue_()
-        found.append(f'{now}: asks for {r.request.url}')
-        r.abort()
-    page.route('**/*', route)
+    def asked(r):
+        if not r.url.startswith((address, 'data:', 'blob:')): found.append(f'{now}: asks for {r.url}')
+    page.on('request', asked)
     for now in names:
         page.goto(address + now, wait_until='load')
         for width in widths:
             page.set_viewport_size({'width': width, 'height': 800})
             found += [f'{now} at {width} px: {o}' for o in page.evaluate(OVERFLOW)]
+        found += [f'{now}: {o}' for o in look(page)]
         page.set_viewport_size({'width': widths[0], 'height': 800})
     page.close()
     return found
-
-
-@pytest.mark.browser
-def test_pages_open_without_faults(browser, serve, site, pages): assert visit(browser, serve(site), list(pages)) == []
 
 
 @pytest.mark.browser
@@ -606,6 +640,7 @@ def test_search_finds_a_name(browser, serve, site):
     page.close()
 
 
+BARRED = 'bars the way'
 # axe sees one of a kind: of hundreds of paragraphs, blocks of code and rows, those that show something new.
 THIN = '''() => {
   const seen = new Set(), kind = x => `${x.tagName}.${x.className}<${x.parentElement.tagName}`;
@@ -621,30 +656,42 @@ THIN = '''() => {
 }'''
 
 
-def barriers(page, **options):
-    "What axe finds on an open page that is serious or critical."
+def barriers(page):
+    """What axe finds on an open page that is serious or critical; in the dark scheme it is asked about
+    contrast."""
     from axe_playwright_python.sync_playwright import Axe
-    found = Axe().run(page, options={'resultTypes': ['violations'], **options}).response['violations']
-    grave = [(v['id'], v['nodes'][0]) for v in found if v['impact'] in ('serious', 'critical')]
-    return [f"{rule}: {node['html'][:120]} {node.get('failureSummary', '')[-120:]}" for rule, node in grave]
+    found = []
+    def grave(scheme, violations):
+        for v in violations:
+            if v['impact'] not in ('serious', 'critical'): continue
+            node = v['nodes'][0]
+            said = f"{node['html'][:120]} {node.get('failureSummary', '')[-120:]}"
+            found.append(f"{BARRED}{scheme}: {v['id']}: {said}")
+    page.evaluate(THIN)
+    grave('', Axe().run(page).response['violations'])
+    page.emulate_media(color_scheme='dark')
+    page.wait_for_timeout(100)
+    if page.evaluate(BRIGHTNESS) >= 90: found.append(f'{BARRED}: it does not follow a preference for dark')
+    options = {'resultTypes': ['violations'], 'runOnly': ['color-contrast']}
+    grave(', dark', page.evaluate('options => axe.run(options)', options)['violations'])
+    page.emulate_media(color_scheme='light')
+    return found
+
+
+@pytest.fixture(scope='module')
+def faults(browser, serve, site, pages):
+    "What a browser finds on the pages: each is opened once, for all that can be seen there."
+    return visit(browser, serve(site), list(pages), look=barriers)
 
 
 @pytest.mark.browser
-def test_nothing_bars_the_way(browser, serve, site, pages):
-    "axe finds nothing serious on any page; in the dark scheme it is asked about contrast."
-    address, found = serve(site), []
-    page = browser.new_page(viewport={'width': 1280, 'height': 800}, color_scheme='light')
-    for name in pages:
-        page.emulate_media(color_scheme='light')
-        page.goto(address + name)
-        page.evaluate(THIN)
-        found += [f'{name}: {b}' for b in barriers(page)]
-        page.emulate_media(color_scheme='dark')
-        page.wait_for_timeout(100)
-        assert page.evaluate(BRIGHTNESS) < 90, f'{name} does not follow a preference for dark'
-        found += [f'{name}, dark: {b}' for b in barriers(page, runOnly=['color-contrast'])]
-    page.close()
-    assert found == []
+def test_pages_open_without_faults(faults): assert [f for f in faults if BARRED not in f] == []
+
+
+@pytest.mark.browser
+def test_nothing_bars_the_way(faults):
+    "axe finds nothing serious on any page, light or dark, and each follows a preference for dark."
+    assert [f for f in faults if BARRED in f] == []
 
 
 @pytest.mark.browser
@@ -713,7 +760,8 @@ def test_light_and_dark(browser, serve, site):
         page.wait_for_timeout(300)
         assert (brightness() < 90) == is_dark
         contrasts = page.evaluate(CONTRAST)
-        assert len(contrasts) >= 5 and [c for c in contrasts if c[1] < 4.5] == [], f'too little contrast, {is_dark=}'
+        assert len(contrasts) >= 5 and [c for c in contrasts if c[1] < 4.5] == [], (
+            f'too little contrast, {is_dark=}')
         if not is_dark: page.locator('.quarto-color-scheme-toggle').first.click()
     page.goto(address + page_of(listed()[1]))
     page.wait_for_timeout(300)
@@ -723,9 +771,12 @@ def test_light_and_dark(browser, serve, site):
 
 # ---- the checks themselves see faults
 
-GOOD = '''<!DOCTYPE html><html><head><title>t</title><link rel="icon" href="favicon.svg"/><link rel="stylesheet" href="s.css"/></head><body><main>
-<h2 id="here">Here</h2><p><a href="#here">here</a> <a href="two.html#there">there</a> <a href="https://example.com">foreign links are fine</a></p>
-<details><summary>Answer</summary><p>yes</p></details><div style="overflow-x: auto"><div style="width: 3000px">wide, in a box that scrolls</div></div>
+GOOD = '''<!DOCTYPE html><html><head><title>t</title><link rel="icon" href="favicon.svg"/>
+<link rel="stylesheet" href="s.css"/></head><body><main>
+<h2 id="here">Here</h2><p><a href="#here">here</a> <a href="two.html#there">there</a>
+<a href="https://example.com">foreign links are fine</a></p>
+<details><summary>Answer</summary><p>yes</p></details>
+<div style="overflow-x: auto"><div style="width: 3000px">wide, in a box that scrolls</div></div>
 FAULT</main></body></html>'''
 
 
@@ -770,7 +821,9 @@ def test_checks_of_files_see(small_site, fault, said):
 
 
 def test_checks_of_stylesheets_see(small_site):
-    assert any('fonts.example.com' in f for f in findings(small_site(css='@font-face { src: url(https://fonts.example.com/a.woff2) }')))
+    assert any('fonts.example.com' in f
+               for f in findings(small_site(css='@font-face { src: '
+                                                'url(https://fonts.example.com/a.woff2) }')))
 
 
 @pytest.mark.browser
@@ -783,7 +836,8 @@ def test_checks_in_the_browser_see(browser, serve, small_site):
         ('<div style="overflow: clip"><div style="width: 2000px">x</div></div>', 'reaches to'),
         ('<script>console.error("oh no")</script>', 'oh no'),
         ('<script>undefined_function()</script>', 'undefined_function'),
-        ('<script>setTimeout(() => fetch("https://example.com/count"), 0)</script>', 'asks for https://example.com/count'),
+        ('<script>setTimeout(() => fetch("https://example.com/count"), 0)</script>',
+         'asks for https://example.com/count'),
         ('<img src="missing.png" alt="x">', 'answers 404'),
     ]:
         small_site(fault)
@@ -791,15 +845,37 @@ def test_checks_in_the_browser_see(browser, serve, small_site):
         assert any(said in f for f in found), (fault, found)
 
 
+@pytest.mark.browser
+def test_checks_of_barriers_see(browser, serve, small_site):
+    address = serve(small_site())
+    for fault, said in [
+        ('<img src="favicon.svg">', 'image-alt'),
+        ('<h3 style="color: #ccc; background: #fff">pale</h3>', 'color-contrast'),
+        ('<style>@media (prefers-color-scheme: dark) { h3 { color: #444; background: #222 } }</style>'
+         '<h3>pale</h3>', 'dark: color-contrast'),
+        ('<input type="text">', 'label'),
+        ('<style>body { background: #fff }</style>', 'does not follow a preference for dark'),
+    ]:
+        small_site(fault)
+        found = visit(browser, address, ['index.html'], look=barriers)
+        assert [f for f in found if BARRED in f and said in f], (fault, found)
+
+
 # ---- tools/docs.py
 
-QUARTO_PAGE = r'''<html><head><script src="https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js"></script>
-<script src="https://cdnjs.cloudflare.com/ajax/libs/jquery/3.5.1/jquery.min.js" data-relocate-top="true"></script>
+QUARTO_PAGE = r'''<html><head>
+<script src="https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js"></script>
+<script src="https://cdnjs.cloudflare.com/ajax/libs/jquery/3.5.1/jquery.min.js"
+ data-relocate-top="true"></script>
 <script type="application/javascript">define('jquery', [],function() {return window.jQuery;})</script>
-<script src="https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml-full.js"></script><link rel="preconnect" href="https://fonts.example.com">
-<link rel="canonical" href="https://lesson8-course.github.io/lesson8/x.html"><style>@import"https://fonts.example.com/css2?family=A:wght@300;400";p{color:red}</style>
-<script src="site_libs/quarto-nav/quarto-nav.js"></script><script>window.document.addEventListener("DOMContentLoaded", () => { if (1 < 2 && true) {} });</script>
-</head><body><main><p>As <span class="math inline">\(a &lt; b\)</span>: <span class="math display">\[\begin{aligned} a &amp;= \lVert x \rVert_2 \end{aligned}\]</span></p>
+<script src="https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml-full.js"></script>
+<link rel="preconnect" href="https://fonts.example.com">
+<link rel="canonical" href="https://lesson8-course.github.io/lesson8/x.html">
+<style>@import"https://fonts.example.com/css2?family=A:wght@300;400";p{color:red}</style>
+<script src="site_libs/quarto-nav/quarto-nav.js"></script>
+<script>window.document.addEventListener("DOMContentLoaded", () => { if (1 < 2 && true) {} });</script>
+</head><body><main><p>As <span class="math inline">\(a &lt; b\)</span>:
+<span class="math display">\[\begin{aligned} a &amp;= \lVert x \rVert_2 \end{aligned}\]</span></p>
 <table class="dataframe"><tr><td>1</td></tr></table></main></body></html>'''
 
 
@@ -807,9 +883,13 @@ def test_polish_makes_a_page_self_contained():
     soup = BeautifulSoup(QUARTO_PAGE, 'html.parser')
     docs.polish(soup)
     text = str(soup)
-    assert re.findall(r'https?://[^"\'<\s]+', text.replace('http://www.w3.org/1998/Math/MathML', '')) == ['https://lesson8-course.github.io/lesson8/x.html']
-    assert "define('jquery'" not in text and 'quarto-nav.js' in text and '1 < 2 && true' in text and 'p{color:red}' in text
-    assert [m.get('display') for m in soup.find_all('math')] == ['inline', 'block'] and not re.search(r'\\[a-z(\[]', text)
+    assert re.findall(r'https?://[^"\'<\s]+',
+                      text.replace('http://www.w3.org/1998/Math/MathML',
+                                   '')) == ['https://lesson8-course.github.io/lesson8/x.html']
+    assert "define('jquery'" not in text and 'quarto-nav.js' in text and '1 < 2 && true' in text
+    assert 'p{color:red}' in text
+    assert [m.get('display') for m in soup.find_all('math')] == ['inline', 'block']
+    assert not re.search(r'\\[a-z(\[]', text)
     assert soup.find('table').parent['class'] == ['table-box']
     assert unreadable({'x': soup}) == []
 
@@ -1009,16 +1089,20 @@ def test_styles_that_are_not_used_go():
 def tiny_project(folder, names):
     for name, text in names.items():
         cells = [{'cell_type': 'markdown', 'id': 'a', 'metadata': {}, 'source': text}]
-        (folder/name).write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}))
+        (folder/name).write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4,
+                                             'nbformat_minor': 5}))
     site = {'title': 't', 'sidebar': {'contents': list(names)}}
-    (folder/'_quarto.yml').write_text(yaml.dump({'project': {'type': 'website', 'output-dir': '_docs'}, 'website': site}))
+    (folder/'_quarto.yml').write_text(yaml.dump({'project': {'type': 'website', 'output-dir': '_docs'},
+                                                 'website': site}))
     return folder
 
 
 def test_notebooks_are_named_as_their_pages(tmp_path):
-    text = 'See [two](02_Two.ipynb#A-Heading), [a file](other.ipynb), `02_Two.ipynb` and <a href="02_Two.ipynb">two</a>.'
+    text = ('See [two](02_Two.ipynb#A-Heading), [a file](other.ipynb), `02_Two.ipynb` and <a '
+            'href="02_Two.ipynb">two</a>.')
     names = docs.name_as_pages(tiny_project(tmp_path, {'index.ipynb': text, '02_Two.ipynb': '## A Heading'}))
-    assert names == {'index.ipynb': 'index.ipynb', 'two.ipynb': '02_Two.ipynb'} and docs.sidebar(tmp_path/'_quarto.yml') == ['index.ipynb', 'two.ipynb']
+    assert names == {'index.ipynb': 'index.ipynb', 'two.ipynb': '02_Two.ipynb'}
+    assert docs.sidebar(tmp_path/'_quarto.yml') == ['index.ipynb', 'two.ipynb']
     said = json.loads((tmp_path/'index.ipynb').read_text())['cells'][0]['source']
     want = text.replace('](02_Two.ipynb#A-Heading)', '](two.html#a-heading)')
     assert said == [want.replace('"02_Two.ipynb"', '"two.html"')]
@@ -1037,24 +1121,32 @@ def test_executed_copies_take_the_place_of_saved_ones(tmp_path):
     docs.gather(run, stage)
     assert (stage/'nbs'/listed()[1]).read_text() == 'executed' and not (stage/'nbs/notes.txt').exists()
     assert (stage/'nbs'/listed()[-1]).read_bytes() == (ROOT/'nbs'/listed()[-1]).read_bytes()
-    assert (stage/'nbs/_quarto.yml').read_bytes() == (ROOT/'_quarto.yml').read_bytes() and (stage/'nbs/styles.css').is_file()
+    assert (stage/'nbs/_quarto.yml').read_bytes() == (ROOT/'_quarto.yml').read_bytes()
+    assert (stage/'nbs/styles.css').is_file()
 
 
 def test_links_to_names_stay_on_this_copy_of_the_site():
     "nbdev links names to the published site; a method is documented with its class, a private name nowhere."
     home = 'https://lesson8-course.github.io/lesson8'
-    links = ''.join(f'<a href="{home}/a.html#{i}"><code>{i}</code></a>' for i in ('dot', 'dot.forward', '_private'))
-    soup = BeautifulSoup(links + f'<a href="{home}/">home</a><a href="https://github.com/o/r/blob/main/nbs/two.ipynb">source</a>', 'html.parser')
+    links = ''.join(f'<a href="{home}/a.html#{i}"><code>{i}</code></a>'
+                    for i in ('dot', 'dot.forward', '_private'))
+    soup = BeautifulSoup(links
+                         + f'<a href="{home}/">home</a><a '
+                           f'href="https://github.com/o/r/blob/main/nbs/two.ipynb">source</a>', 'html.parser')
     docs.relink(soup, 'more/b.html', {'two.ipynb': '02_two.ipynb'}, home, {'a.html': {'dot'}})
-    assert [a['href'] for a in soup.find_all('a')] == ['../a.html#dot', '../a.html#dot', '../index.html', 'https://github.com/o/r/blob/main/nbs/02_two.ipynb']
+    assert [a['href'] for a in soup.find_all('a')] == ['../a.html#dot', '../a.html#dot', '../index.html',
+                                                       'https://github.com/o/r/blob/main/nbs/02_two.ipynb']
     assert [c.get_text() for c in soup.find_all('code')] == ['dot', 'dot.forward', '_private']
 
 
 def test_quarto_is_used_where_it_is(tmp_path, monkeypatch):
-    "A stand-in named quarto on PATH is called in the folder of the processed notebooks; its failure is reported in its words."
+    """A stand-in named quarto on PATH is called in the folder of the processed notebooks; its failure is
+    reported in its words."""
     tool = tmp_path/'bin/quarto'
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\ncase "$1" in --version) echo 9.8.7;;\nrender) [ -f two.ipynb ] || { echo "no two" >&2; exit 3; }\n'
+    tool.write_text(
+        '#!/bin/sh\ncase "$1" in --version) echo 9.8.7;;\nrender) [ -f two.ipynb ] || { echo "no two" >&2; '
+        'exit 3; }\n'
                     'mkdir _docs; echo "<main>by quarto</main>" > _docs/two.html;;\nesac\n')
     tool.chmod(0o755)
     monkeypatch.setenv('PATH', f'{tool.parent}:/usr/bin:/bin')
@@ -1065,11 +1157,13 @@ def test_quarto_is_used_where_it_is(tmp_path, monkeypatch):
     with pytest.raises(docs.DocsError, match='Quarto stopped: no two'): docs.render(pages)
 
 
-@pytest.mark.parametrize('nbs, out, said', [('nowhere', 'site', 'is not a folder'), ('nbs', 'full', 'holds something that is not a rendered site')])
+@pytest.mark.parametrize('nbs, out, said', [('nowhere', 'site', 'is not a folder'),
+                                            ('nbs', 'full', 'holds something that is not a rendered site')])
 def test_docs_says_what_is_wrong(tmp_path, capsys, nbs, out, said):
     (tmp_path/'nbs').mkdir()
     (tmp_path/'full').mkdir()
     (tmp_path/'full/thesis.txt').write_text('keep me')
     assert docs.main(['--nbs', str(tmp_path/nbs), '--out', str(tmp_path/out)]) == 1
     err = capsys.readouterr().err
-    assert said in err and len(err.splitlines()) == 1 and (tmp_path/'full/thesis.txt').read_text() == 'keep me'
+    assert said in err and len(err.splitlines()) == 1
+    assert (tmp_path/'full/thesis.txt').read_text() == 'keep me'

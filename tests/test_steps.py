@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lesson8.steps import AdamW, dot_gradient
+from lesson8.speed import dot_gradient
+from lesson8.steps import AdamW
 from test_training import ODD, dot, ratings
 
 

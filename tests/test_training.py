@@ -15,7 +15,8 @@ from lesson8.batches import Batches, check_batches
 from lesson8.embeddings import DotProductBias
 from lesson8.history import TrainingStopped, accuracy, plot_history
 from lesson8.lr_finder import LRFinder, lr_find
-from lesson8.steps import dot_gradient, num_threads
+from lesson8.speed import dot_gradient
+from lesson8.steps import num_threads
 from lesson8.training import evaluating, fit, predict
 from run import run_notebook
 

@@ -18,13 +18,15 @@ import yaml
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
 
-import slim
+import fold, slim
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN = re.compile(r'\s*(https?:)?//', re.I)
 AMD = re.compile(r"\s*(define|require|requirejs)\s*[.(]")  # what is left of require.js when its file is gone
-CSS_FOREIGN = re.compile(r'''@import\s*(?:url\(\s*["']?(?:https?:)?//[^)]*\)|["'](?:https?:)?//[^"']*["'])[^;]*;?''', re.I)
-LINK = re.compile(r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name>[\w.-]+\.ipynb)(?P<anchor>#[^)\s"']*)?''')
+CSS_FOREIGN = re.compile(
+    r'''@import\s*(?:url\(\s*["']?(?:https?:)?//[^)]*\)|["'](?:https?:)?//[^"']*["'])[^;]*;?''', re.I)
+LINK = re.compile(
+    r'''(?P<start>\]\(|href=["'])(?P<folder>(?:[\w.-]+/)*)(?P<name>[\w.-]+\.ipynb)(?P<anchor>#[^)\s"']*)?''')
 SOCIAL = 'social.png'
 SOCIAL_ALT = 'lesson8: collaborative filtering, embeddings, tabular models and convolutions from scratch'
 # Meant for Quarto alone: smalldocs needs no word on them, and says so each time.
@@ -53,7 +55,10 @@ def gather(nbs, stage):
             shutil.copy2(f, stage/'nbs'/rel)
     shutil.copy(ROOT/'_quarto.yml', stage/'nbs')
     missing = [p for p in sidebar(ROOT/'_quarto.yml') if not (stage/'nbs'/p).is_file()]
-    if missing: raise DocsError(f"the sidebar in _quarto.yml lists {missing[0]}, which is not in {tracked}: write it or take the line out")
+    if missing:
+        raise DocsError(
+            f"the sidebar in _quarto.yml lists {missing[0]}, which is not in {tracked}: write it or take the "
+            f"line out")
 
 
 def sidebar(config):
@@ -62,17 +67,20 @@ def sidebar(config):
         for e in entries:
             if isinstance(e, dict): yield from pages([e.get('href', '')] + e.get('contents', []))
             elif e and '://' not in e: yield e
-    return list(pages(yaml.safe_load(Path(config).read_text(encoding='utf-8'))['website']['sidebar']['contents']))
+    return list(
+        pages(yaml.safe_load(Path(config).read_text(encoding='utf-8'))['website']['sidebar']['contents']))
 
 
 def process(stage):
     "Let nbdev add the API documentation and drop what readers need not see; return the folder it wrote."
     from nbdev.serve import proc_nbs
     try:
-        with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)  # its workers look for the settings in the current folder
+        # its workers look for the settings in the current folder
+        with contextlib.chdir(ROOT): return proc_nbs(str(stage/'nbs'), force=True)
     except Exception as e:
         said = str(e).strip().splitlines() or [type(e).__name__]
-        raise DocsError(f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))} "
+        raise DocsError(
+            f"nbdev cannot process the notebooks: {' '.join(dict.fromkeys([said[0].strip(' :'), said[-1]]))} "
                         '(it runs each cell that imports: keep imports in cells of their own)') from e
 
 
@@ -150,11 +158,6 @@ def number_title(nb, stem):
     front['source'] = f'---\n{yaml.safe_dump(meta, allow_unicode=True)}---\n'
 
 
-def is_source(cell):
-    "Whether a processed cell is an exported one whose code is shown."
-    return cell['cell_type'] == 'code' and bool(re.search(r'^#\| *exports\b', ''.join(cell['source']), re.M))
-
-
 def shown(cell):
     "The name that a cell of nbdev's documents, or None."
     name = re.search(r'^show_doc\((\w+)', ''.join(cell['source']), re.M) if cell.get('has_sd') else None
@@ -170,7 +173,7 @@ def fold_sources(cells):
     cells, out, imports = list(cells), [], ''
     while cells:
         c = cells.pop(0)
-        if not is_source(c):
+        if c['cell_type'] != 'code' or fold.summary(c) != 'Source':
             out.append(c)
             continue
         code = options.sub('', ''.join(c['source'])).strip()
@@ -187,8 +190,8 @@ def fold_sources(cells):
             out[-1]['outputs'] += c['outputs']
         else:
             above = f'{imports}\n\n' if imports else ''
-            fold = f'#| code-fold: true\n#| code-summary: Source\n{above}{code}'
-            out.append({**c, 'folded': True, 'source': fold})
+            source = f'#| code-fold: true\n#| code-summary: Source\n{above}{code}'
+            out.append({**c, 'folded': True, 'source': source})
             imports = ''
     return out
 
@@ -219,11 +222,15 @@ def as_html(md):
 
 
 def name_as_pages(pages):
-    "Rename the processed notebooks in folder `pages` to what their pages are called, links and sidebar with them; return {new: old}."
+    """Rename the processed notebooks in folder `pages` to what their pages are called, links and sidebar with
+    them; return {new: old}."""
     from nbdev.config import nbpath2html
     new = {f: nbpath2html(f).with_suffix('.ipynb') for f in sorted(pages.rglob('*.ipynb'))}
     twins = [f for f in new if list(new.values()).count(new[f]) > 1]
-    if twins: raise DocsError(f'{twins[0].name} and {twins[1].name} would share the page {nbpath2html(twins[0]).name}: rename one of them')
+    if twins:
+        raise DocsError(
+            f'{twins[0].name} and {twins[1].name} would share the page {nbpath2html(twins[0]).name}: rename '
+            f'one of them')
     names = {f.name: g.name for f, g in new.items()}
     def to_page(m):
         if m['name'] not in names: return m[0]
@@ -242,7 +249,8 @@ def name_as_pages(pages):
         f.unlink()
         g.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
     config = pages/'_quarto.yml'
-    config.write_text(re.sub(r'[\w.-]+\.ipynb', lambda m: names.get(m[0], m[0]), config.read_text(encoding='utf-8')), encoding='utf-8')
+    config.write_text(re.sub(r'[\w.-]+\.ipynb', lambda m: names.get(m[0], m[0]),
+                             config.read_text(encoding='utf-8')), encoding='utf-8')
     return {g.name: f.name for f, g in new.items()}
 
 
@@ -251,7 +259,8 @@ def render(pages):
     if shutil.which('quarto'):
         done = subprocess.run(['quarto', 'render'], cwd=pages, capture_output=True, text=True)
         if done.returncode: raise DocsError(f'Quarto stopped: {(done.stderr or done.stdout).strip()[-800:]}')
-        number = subprocess.run(['quarto', '--version'], capture_output=True, text=True, check=True).stdout.strip()
+        number = subprocess.run(['quarto', '--version'], capture_output=True, text=True,
+                                check=True).stdout.strip()
         return f'Quarto {number}', [l for l in done.stderr.splitlines() if 'WARN' in l]
     from smalldocs.config import BuildError, ConfigError
     from smalldocs.site import build
@@ -262,14 +271,21 @@ def render(pages):
 
 def formula(tex, display):
     "The MathML of a formula in LaTeX."
-    plain = re.sub(r'\\[lr](?=Vert\b|vert\b)', r'\\', tex.replace('{aligned}', '{align*}'))  # latex2mathml misreads these three
+    # latex2mathml misreads these three
+    plain = re.sub(r'\\[lr](?=Vert\b|vert\b)', r'\\', tex.replace('{aligned}', '{align*}'))
     try: math = BeautifulSoup(convert(plain, display='block' if display else 'inline'), 'html.parser')
-    except Exception as e: raise DocsError(f'the formula {tex!r} cannot be turned into MathML ({type(e).__name__}): write it more simply') from e
+    except Exception as e:
+        raise DocsError(
+            f'the formula {tex!r} cannot be turned into MathML ({type(e).__name__}): write it '
+            f'more simply') from e
     marks = {'^': '\u0302', '~': '\u0303', '\u00af': '\u203e', '.': '\u0307'}  # as Pandoc writes them
     for accent in math.select('mover > mo:last-child'):
         accent.string = marks.get(accent.get_text(), accent.get_text())
     unread = next((t for t in math.find_all(string=re.compile(r'^(\\.+|&)$'))), None)
-    if unread: raise DocsError(f'the formula {tex!r} cannot be turned into MathML because of {str(unread)!r}: write it more simply')
+    if unread:
+        raise DocsError(
+            f'the formula {tex!r} cannot be turned into MathML because of {str(unread)!r}: write it '
+            f'more simply')
     return math
 
 
@@ -293,7 +309,8 @@ def polish(soup):
             tag.wrap(soup.new_tag('span', attrs={'class': 'math display'}))
     for tag in soup.select('main table'):
         if not tag.find_parent('table'):
-            tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table', 'tabindex': '0'}))
+            tag.wrap(soup.new_tag('div', attrs={'class': 'table-box', 'role': 'region', 'aria-label': 'Table',
+                                                'tabindex': '0'}))
     for tag in soup.select('pre span > a[aria-hidden]:empty'):  # Quarto's numbers of lines
         del tag.parent['id']
         tag.decompose()
@@ -316,7 +333,8 @@ def social(soup, site_url):
 
 
 def relink(soup, page, names, site_url, ids):
-    "Point nbdev's links to names at this copy of the site, and the links to a page's source at the notebook under its own name."
+    """Point nbdev's links to names at this copy of the site, and the links to a page's source at the notebook
+    under its own name."""
     for tag in soup.find_all('a', href=True):
         href = tag['href']
         if source := re.fullmatch(r'(.*/(?:blob|edit)/[^/]+/nbs/(?:.*/)?)([^/]+\.ipynb)', href):
@@ -324,7 +342,8 @@ def relink(soup, page, names, site_url, ids):
         if not href.startswith(site_url + '/'): continue
         target, _, name = href[len(site_url) + 1:].partition('#')
         target = target or 'index.html'
-        known = [i for i in (name, name.partition('.')[0]) if i in ids.get(target, ())]  # a method is told of with its class
+        # a method is told of with its class
+        known = [i for i in (name, name.partition('.')[0]) if i in ids.get(target, ())]
         if name and not known: tag.unwrap()
         else: tag['href'] = '../' * page.count('/') + target + (f'#{known[0]}' if name else '')
 
@@ -373,10 +392,12 @@ def find_names(site, pages):
 
 def finish(site, renderer, names):
     "Go over every page and stylesheet in folder `site`; return the number of pages."
-    number = re.search(r"__version__ *= *['\"](.+?)['\"]", (ROOT/'lesson8/__init__.py').read_text(encoding='utf-8'))[1]
+    number = re.search(r"__version__ *= *['\"](.+?)['\"]",
+                       (ROOT/'lesson8/__init__.py').read_text(encoding='utf-8'))[1]
     today = datetime.date.today()
     stamp = f'Rendered by {renderer} from lesson8 {number} on {today.day} {today:%B %Y}'
-    site_url = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip('/')
+    site_url = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['site-url'].rstrip(
+        '/')
     pages = {f.relative_to(site).as_posix(): BeautifulSoup(f.read_text(encoding='utf-8'), 'html.parser')
              for f in sorted(site.rglob('*.html'))}
     ids = {page: {t['id'] for t in soup.find_all(id=True)} for page, soup in pages.items()}
@@ -404,7 +425,9 @@ def build(nbs, out):
     "Render the site of the notebooks in `nbs` into folder `out`."
     if not nbs.is_dir(): raise DocsError(f'{nbs} is not a folder: give --nbs a folder of notebooks')
     if out.is_dir() and any(out.iterdir()) and not (out/'site_libs').is_dir():
-        raise DocsError(f'{out} holds something that is not a rendered site and would be replaced: give --out another folder')
+        raise DocsError(
+            f'{out} holds something that is not a rendered site and would be replaced: give --out '
+            f'another folder')
     start = time.time()
     with tempfile.TemporaryDirectory(prefix='lesson8-docs-') as tmp:
         gather(nbs, Path(tmp))
@@ -418,7 +441,9 @@ def build(nbs, out):
         if out.exists(): shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(pages/'_docs', out)
-    print(f'docs: {n} pages by {renderer} in {time.time()-start:.0f} s: open {os.path.relpath(out/"index.html")}', flush=True)
+    print(
+        f'docs: {n} pages by {renderer} in {time.time()-start:.0f} s: open '
+        f'{os.path.relpath(out/"index.html")}', flush=True)
 
 
 def main(argv=None):

@@ -34,6 +34,15 @@ def folded(cell):
     return bool({'hide', 'default_exp'} & set(said)) or said.get('code-fold') == 'true' or ('export' in said and only_imports(cell))
 
 
+def summary(cell):
+    """What the fold of a code cell is called on the site; None: the site does not fold it.
+
+    An exported cell is a Source, closed below the names it defines, whether or not it asks for a fold."""
+    said = directives(cell)
+    if 'exports' in said: return 'Source'
+    return said.get('code-summary', 'Code') if said.get('code-fold') == 'true' else None
+
+
 def fold(nb):
     "Set or take away `source_hidden` in every cell of a notebook; return how many cells changed."
     n = 0

@@ -93,7 +93,8 @@ def make():
     try: run(python, '-m', 'venv', VENV)
     except subprocess.CalledProcessError:
         shutil.rmtree(VENV, ignore_errors=True)
-        raise SystemExit(f"'{python} -m venv' failed. On Debian and Ubuntu it needs the package python3-venv; "
+        raise SystemExit(
+            f"'{python} -m venv' failed. On Debian and Ubuntu it needs the package python3-venv; "
                          'elsewhere install uv and try again.') from None
 
 

@@ -5,71 +5,50 @@ Both renderers ship all of Bootstrap twice, for light and for dark, and 2,000 ic
 import base64, io, logging, re
 from urllib.parse import unquote, urlsplit
 
-NAME = re.compile(r'([.#]?)(-?[A-Za-z_][\w-]*)')  # a class, an id or an element in a selector
+import tinycss2
+
+WORD = re.compile(r'[A-Za-z_][\w-]*')
 ALWAYS = {'from', 'to', 'html', 'body', 'root'}
-ICONS = re.compile(r'content:\s*"\\([0-9a-f]{4,5})"')
+GROUPS = {'media', 'supports', 'layer', 'container'}  # at-rules that hold rules
+ICONS = re.compile(r'content:\s*"([^\x00-\x7f])"')  # `prune` writes "\f26e" as the character
 FACE = re.compile(r'@font-face\s*\{[^}]*bootstrap-icons[^}]*\}')
 
 
 def words(text):
     "Whatever in a page or a script may be the name of an element, a class or an id."
-    return set(re.findall(r'[A-Za-z_][\w-]*', text))
+    return set(WORD.findall(text))
 
 
-def rules(css):
-    "Cut a stylesheet into its rules: (what stands before the brace, what stands between the braces or None)."
-    start = i = 0
-    head, depth = '', 0
-    while i < len(css):
-        c = css[i]
-        if css.startswith('/*', i): i = css.find('*/', i) + 1 or len(css)
-        elif c in '"\'':
-            i += 1
-            while i < len(css) and css[i] != c: i += 2 if css[i] == '\\' else 1
-        elif c == '(' and re.match(r'\(\s*data:', css[i:i+20]): i = css.find(')', i)
-        elif c == '{':
-            if not depth: head, start = css[start:i], i + 1
-            depth += 1
-        elif c == '}':
-            depth -= 1
-            if not depth:
-                yield head.strip(), css[start:i]
-                start = i + 1
-        elif c == ';' and not depth:
-            yield css[start:i].strip(), None
-            start = i + 1
-        i += 1
-
-
-def selectors(head):
-    "The selectors of a rule, one by one."
-    head = re.sub(r'/\*.*?\*/', '', head, flags=re.S)
-    depth, start = 0, 0
-    for i, c in enumerate(head):
-        depth += (c in '([') - (c in ')]')
-        if c == ',' and not depth:
-            yield head[start:i].strip()
-            start = i + 1
-    yield head[start:].strip()
+def selectors(prelude):
+    """The selectors of a rule, each a list of tokens; a comma in brackets, as in `:is(a, b)`, is inside one
+    token."""
+    found = [[]]
+    for token in prelude:
+        if token == ',': found.append([])
+        elif token.type != 'comment': found[-1].append(token)
+    return found
 
 
 def matches(selector, used):
     "Whether the names in a selector are all used; what stands in brackets is taken as if it were."
-    plain = selector
-    while (bare := re.sub(r'\([^()]*\)|\[[^\]]*\]|::?[\w-]+|\\.', ' ', plain)) != plain: plain = bare
-    return all(name in used or name in ALWAYS for _, name in NAME.findall(plain))
+    named = [t.value for before, t in zip([None, *selector], selector)
+             if t.type in ('ident', 'hash') and before != ':']
+    return words(' '.join(named)) <= used | ALWAYS
 
 
 def prune(css, used):
-    "A stylesheet without the rules for names that are not in `used`, and without comments."
+    "A stylesheet, as text or as the tokens in a rule, without the rules for names that are not in `used`."
     out = []
-    for head, body in rules(css):
-        head = re.sub(r'/\*.*?\*/', '', head, flags=re.S).strip()
-        if body is None: out.append(f'{head};')
-        elif re.match(r'@(media|supports|layer|container)', head):
-            if inner := prune(body, used): out.append(f'{head}{{{inner}}}')
-        elif head.startswith('@'): out.append(f'{head}{{{body}}}')
-        elif kept := ','.join(s for s in selectors(head) if matches(s, used)): out.append(f'{kept}{{{body}}}')
+    parse = tinycss2.parse_stylesheet if isinstance(css, str) else tinycss2.parse_rule_list
+    for rule in parse(css, skip_comments=True, skip_whitespace=True):
+        if rule.type == 'qualified-rule':
+            kept = ','.join(tinycss2.serialize(s).strip()
+                            for s in selectors(rule.prelude) if matches(s, used))
+            if kept: out.append(f'{kept}{{{tinycss2.serialize(rule.content)}}}')
+        elif rule.type == 'at-rule' and rule.content is not None and rule.lower_at_keyword in GROUPS:
+            if inner := prune(rule.content, used):
+                out.append(f'@{rule.at_keyword}{tinycss2.serialize(rule.prelude).rstrip()}{{{inner}}}')
+        elif rule.type == 'at-rule': out.append(rule.serialize())
     return ''.join(out)
 
 
@@ -78,7 +57,7 @@ def icons(site):
     from fontTools import subset
     logging.getLogger('fontTools').setLevel(logging.ERROR)  # it warns of two bytes that it does not need
     sheets = {f: f.read_text(encoding='utf-8') for f in site.rglob('*.css')}
-    wanted = {int(code, 16) for css in sheets.values() for code in ICONS.findall(css)}
+    wanted = {ord(icon) for css in sheets.values() for icon in ICONS.findall(css)}
     for f, css in sheets.items():
         face = FACE.search(css)
         if not face: continue
