@@ -73,7 +73,7 @@ def full(spec, seed):
     return {k: round(v, 6) for k, v in found.items()}
 
 
-MEMO = {}
+MEMO, HELD = {}, {}
 
 
 def runs(spec, seeds=SEEDS):
@@ -110,23 +110,31 @@ def paired(id, new, old):
 
 # Which settings: for each arm by itself, on held-out training digits.
 
-def held_out(spec):
-    "Mean accuracy on the held-out digits over the seeds that are only for choosing."
-    key = 'held ' + json.dumps(spec, sort_keys=True)
-    if key not in MEMO: MEMO[key] = st.mean(score(train(spec, s), *digits()['held'])[0] for s in CHOOSE)
-    return MEMO[key]
+def held_out(spec, seeds=CHOOSE):
+    "Mean accuracy on the held-out digits over the seeds that are only for choosing; what the result file has of it is kept."
+    key = json.dumps(spec, sort_keys=True)
+    if key not in HELD: HELD[key] = stored_held().get(key) or st.mean(score(train(spec, s), *digits()['held'])[0] for s in seeds)
+    return HELD[key]
 
 
-def best(candidates):
+@cache
+def stored_held():
+    "Specification -> its accuracy on the held-out digits, as noted beside the choices in the result file."
+    path = RESULTS/'dropout.json'
+    if not path.exists(): return {}
+    return {json.dumps(spec, sort_keys=True): v for r in json.loads(path.read_text())['results'] for v, spec in r.get('tried', [])}
+
+
+def best(candidates, seeds=CHOOSE):
     "The candidate with the highest held-out accuracy, with what all of them reached."
     tried = []
     for c in candidates:
-        tried.append((held_out(c), c))
+        tried.append((held_out(c, seeds), c))
         print(f'  held out {tried[-1][0]:.4f}  {c}', flush=True)
     return max(tried, key=lambda t: t[0])[1], [[round(v, 4), c] for v, c in tried]
 
 
-EPOCHS, RATES = 60, (.003, .01, .02)
+EPOCHS, RATES = 60, (.003, .01, .02, .04)
 ARMS = dict(none={}, drop=dict(maps=.4, units=.4), dense_none=dict(conv=False), dense_drop=dict(conv=False, units=.4))
 
 
@@ -136,7 +144,7 @@ def select():
     for name, arm in ARMS.items():
         pick, tried = best([arm | dict(lr=lr, epochs=EPOCHS) for lr in RATES])
         if 'drop' in name:
-            pick, more = best([pick | {k: p for k in ('maps', 'units') if k in arm} for p in (.2, .3, .4, .5)])
+            pick, more = best([pick | {k: p for k in ('maps', 'units') if k in arm} for p in (.2, .3, .4, .5, .6)])
             tried += more
         print(name, pick, flush=True)
         out.append(row(f'dropout.select.{name}', [1], 'choice') | dict(spec=pick, tried=tried))
@@ -213,59 +221,99 @@ def slow():
 def beside():
     "Dropout beside small shifts of the pictures and weight decay, alone and together; both strengths are chosen without dropout and kept with it."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    wd, tried = best([none | dict(wd=w) for w in (.01, .1, 1.)])
-    shift, more = best([none | dict(shift=s) for s in (1, 2)])
+    wd, tried = best([none | dict(wd=w) for w in (.01, .1, 1., 3.)])
+    shift, more = best([none | dict(shift=s) for s in (1, 2, 3)])
     wd, shift = dict(wd=wd['wd']), dict(shift=shift['shift'])
     for name, arm in dict(none=none, drop=drop).items():
-        for label, spec in dict(wd=wd, shift=shift, wd_shift=wd | shift).items(): out += rows(f'beside.{name}_{label}', arm | spec, 3, none)
+        for label, spec in dict(wd=wd, shift=shift, wd_shift=wd | shift).items(): out += rows(f'beside.{name}_{label}', arm | spec, FEW, none)
     return [row('dropout.select.beside', [1], 'choice') | dict(spec=wd | shift, tried=tried + more)] + out
 
 
+def together():
+    """Does dropout help when the pictures are shifted and the weights decay? Learning rate and p are chosen again for that, and both arms
+    are also trained three times as long. The gains are over the arm without dropout and with both."""
+    both = {k: chosen()['beside'][k] for k in ('wd', 'shift')}
+    plain = chosen()['none'] | both
+    spec, tried = best([chosen()['drop'] | both | dict(maps=p, units=p, lr=lr) for p in (.1, .2) for lr in (.01, .02)])
+    out = [row('dropout.select.together', [1], 'choice') | dict(spec=spec, tried=tried)]
+    out += rows('together.drop', spec, FEW, plain) + rows('together.drop_4', chosen()['drop'] | both, FEW, plain)
+    long = dict(epochs=180)
+    return out + rows('together.none_180', plain | long, 3) + rows('together.drop_180', spec | long, 3, plain | long)
+
+
 def sizes():
-    "The gain against the number of digits; with many, fewer epochs and seeds. Both arms get the same number of steps."
+    "The gain against the number of digits, at the settings chosen for 500 of them and always 600 steps."
     none, drop, out = chosen()['none'], chosen()['drop'], []
-    for n, epochs, seeds in ((200, 60, 5), (500, 60, 5), (10000, 8, 3), (50000, 2, 3)):
+    for n, epochs in ((200, 150), (500, 60), (1000, 30)):
         plain = none | dict(n=n, epochs=epochs)
-        out += rows(f'n_{n}.none', plain, seeds) + rows(f'n_{n}.drop', drop | dict(n=n, epochs=epochs), seeds, plain)
+        out += rows(f'n_{n}.none', plain, FEW) + rows(f'n_{n}.drop', drop | dict(n=n, epochs=epochs), FEW, plain)
+    return out
+
+
+def select_many():
+    "With 10,000 digits the learning rate is chosen again, for each arm by itself; p stays."
+    out = []
+    for name in ('none', 'drop'):
+        pick, tried = best([chosen()[name] | dict(n=10000, epochs=8, lr=lr) for lr in (.003, .01, .02)], CHOOSE[:2])
+        out.append(row(f'dropout.select.many_{name}', [1], 'choice') | dict(spec=pick, tried=tried))
+    return out
+
+
+def many():
+    "The gain with 10,000 digits, after two lengths of training, and with 50,000."
+    out = []
+    for id, n, epochs in (('n_10000', 10000, 8), ('n_10000_long', 10000, 24), ('n_50000', 50000, 2)):
+        plain, masked = (chosen()[f'many_{k}'] | dict(n=n, epochs=epochs) for k in ('none', 'drop'))
+        out += rows(f'{id}.none', plain, 3) + rows(f'{id}.drop', masked, 3, plain)
     return out
 
 
 def small():
-    "A net that is too small: a quarter of the channels and units, with one learning rate for both arms."
-    out = []
-    for n, epochs, seeds in ((500, 60, 5), (10000, 8, 3)):
-        plain, drop = (chosen()[k] | dict(n=n, epochs=epochs, width=.25, lr=.01) for k in ('none', 'drop'))
-        out += rows(f'small_{n}.none', plain, seeds) + rows(f'small_{n}.drop', drop, seeds, plain)
-    return out
+    "A net that is too small, an eighth of the channels and units, on 500 digits; the learning rate is chosen again, for each arm by itself."
+    out, arms = [], {}
+    for k in ('none', 'drop'):
+        arms[k], tried = best([chosen()[k] | dict(width=.125, lr=lr) for lr in RATES])
+        out.append(row(f'dropout.select.small_{k}', [1], 'choice') | dict(spec=arms[k], tried=tried))
+    return out + rows('small.none', arms['none'], FEW) + rows('small.drop', arms['drop'], FEW, arms['none'])
 
 
-def hurts():
-    "Batch norm behind the masks (the variance it remembers is that of masked numbers) and before them."
-    none, drop, out = chosen()['none'], chosen()['drop'], []
-    plain = none | dict(norm='after dropout')
-    out += rows('norm.none', plain, FEW)
-    base = [r['acc'] for r in runs(plain, FEW)]
+def norm():
+    """Batch norm behind the masks (the variance it remembers is that of masked numbers) and before them. The learning rate is chosen again,
+    without masks and with masks in front of batch norm; masks behind it take the latter."""
+    out, arms = [], dict(none=chosen()['none'] | dict(norm='after dropout'), after=chosen()['drop'] | dict(norm='after dropout'))
+    for name in arms:
+        arms[name], tried = best([arms[name] | dict(lr=lr) for lr in (*RATES, .08, .16)])
+        out.append(row(f'dropout.select.norm_{name}', [1], 'choice') | dict(spec=arms[name], tried=tried))
+    arms['before'] = arms['after'] | dict(norm='before dropout')
+    out += rows('norm.none', arms['none'], FEW)
+    base = [r['acc'] for r in runs(arms['none'], FEW)]
     for name in ('after', 'before'):
-        before, again, ratio = zip(*[recounted(drop | dict(norm=f'{name} dropout'), s) for s in range(FEW)])
+        before, again, ratio = zip(*[recounted(arms[name], s) for s in range(FEW)])
         for label, accs in ((name, before), (f'{name}_recounted', again)):
             out += [row(f'dropout.norm.{label}', accs, 'accuracy'), paired(f'dropout.norm.{label}.gain', accs, base)]
             print(*out[-2:], flush=True)
-        out.append(row(f'dropout.norm.{name}.variance_ratio', ratio, 'ratio'))
+        out += [row(f'dropout.norm.{name}.variance_ratio_{k}', r, 'ratio') for k, r in enumerate(zip(*ratio), 1)]
+        print(*out[-3:], flush=True)
     return out
 
 
 def recounted(spec, seed):
-    """Accuracy; accuracy after batch norm has counted means and variances anew without masks; old variances over new ones (median of the channels)."""
+    """Accuracy; accuracy after batch norm has counted means and variances anew without masks; and for each batch norm the variance it
+    remembers over the one it meets when predicting (median of the channels that aren't dead)."""
     net = train(spec, seed)
     before = score(net, *digits()['test'])[0]
     norms = [m for m in net.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    old = [m.running_var.clone() for m in norms]
-    for m in norms: m.reset_running_stats(); m.momentum = None; m.train()
     x, _ = draw(500, seed)
+    met = {}
+    def note(m, args): met[m] = args[0].transpose(0, 1).flatten(1).var(1)
+    hooks = [m.register_forward_pre_hook(note) for m in norms]
+    with torch.no_grad(): net(x)
+    for h in hooks: h.remove()
+    ratios = [(m.running_var/met[m])[met[m] > 1e-6].median().item() for m in norms]
+    for m in norms: m.reset_running_stats(); m.momentum = None; m.train()
     with torch.no_grad():
         for part in x.split(100): net(part)
-    ratios = torch.cat([o/m.running_var.clamp(min=1e-6) for o, m in zip(old, norms)])
-    return before, score(net.eval(), *digits()['test'])[0], ratios.median().item()
+    return before, score(net.eval(), *digits()['test'])[0], ratios
 
 
 def auc(doubt, wrong):
@@ -343,7 +391,8 @@ def again(id, seed):
 
 
 CHEAP = {'dropout.conv.drop': partial(again, 'dropout.conv.drop')}  # about two seconds
-PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, slow=slow, hurts=hurts, small=small, beside=beside, sizes=sizes, films=films)
+PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, slow=slow, norm=norm, small=small, beside=beside, together=together, sizes=sizes,
+             select_many=select_many, many=many, films=films)
 
 
 def main():
