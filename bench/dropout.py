@@ -230,13 +230,16 @@ def beside():
 
 
 def together():
-    """Does dropout help when the pictures are shifted and the weights decay? Learning rate and p are chosen again for that, and both arms
+    """Does dropout help when the pictures are shifted and the weights decay? Learning rates and p are chosen again for that, and both arms
     are also trained three times as long. The gains are over the arm without dropout and with both."""
-    both = {k: chosen()['beside'][k] for k in ('wd', 'shift')}
-    plain = chosen()['none'] | both
-    spec, tried = best([chosen()['drop'] | both | dict(maps=p, units=p, lr=lr) for p in (.1, .2) for lr in (.01, .02)])
-    out = [row('dropout.select.together', [1], 'choice') | dict(spec=spec, tried=tried)]
-    out += rows('together.drop', spec, FEW, plain) + rows('together.drop_4', chosen()['drop'] | both, FEW, plain)
+    both, out, arms = {k: chosen()['beside'][k] for k in ('wd', 'shift')}, [], {}
+    grids = dict(none=[chosen()['none'] | both | dict(lr=lr) for lr in (.01, .02, .04)],
+                 drop=[chosen()['drop'] | both | dict(maps=p, units=p, lr=lr) for p in (.1, .2, .4) for lr in (.01, .02, .04)])
+    for name, grid in grids.items():
+        arms[name], tried = best(grid)
+        out.append(row(f'dropout.select.together_{name}', [1], 'choice') | dict(spec=arms[name], tried=tried))
+    plain, spec = arms.values()
+    out += rows('together.none', plain, FEW) + rows('together.drop', spec, FEW, plain) + rows('together.drop_4', chosen()['drop'] | both, FEW, plain)
     long = dict(epochs=180)
     return out + rows('together.none_180', plain | long, 3) + rows('together.drop_180', spec | long, 3, plain | long)
 
@@ -395,11 +398,18 @@ PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, 
              select_many=select_many, many=many, films=films)
 
 
+def counted(results):
+    "The rows, and behind each gain in how many pairs the new arm is ahead."
+    for r in results:
+        yield r
+        if 'wins' in r: yield row(f"{r['id']}.wins", [r['wins']], 'pairs') | dict(n=r['n'])
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('--only', nargs='*', choices=[*PARTS], default=[*PARTS])
     torch.set_num_threads(1)
-    for name in p.parse_args().only: save('dropout', PARTS[name](), keep=True)
+    for name in p.parse_args().only: save('dropout', counted(PARTS[name]()), keep=True)
 
 
 if __name__ == '__main__': main()
