@@ -1,4 +1,4 @@
-"""Dropout: a mask of zeros, why the rest is scaled up, and what that is worth on 500 digits.
+"""Dropout: a mask of zeros, why the rest is scaled up, what that is worth on 500 digits, and where it does harm.
 
 Docs: https://lesson8-course.github.io/lesson8/dropout.html.md"""
 
