@@ -84,7 +84,14 @@ LIGHT = dict(
         x, y = torch.zeros(100, 28, 28, dtype=torch.uint8), torch.arange(100) % 10
         frames, classes = small_objects(x, y, 5)
         assert frames.shape == (5, 1, 56, 56) and classes.shape == (5,)''',
-    dropout=None, activations='''
+    dropout='''
+        from lesson8.dropout import Dropout, dropout_mask, mc_predict
+        x = torch.ones(200, requires_grad=True)
+        out = Dropout(.5)(x); out.sum().backward()
+        assert set(out.tolist()) == {0., 2.} and torch.equal(out, x.grad) and Dropout(.5).eval()(x) is x
+        outs, y = mc_predict(Dropout(.5), [(x.detach()[None], torch.zeros(1))], n=4)
+        assert outs.shape == (4, 1, 200) and set(dropout_mask((99,), .75).tolist()) == {0., 4.}''',
+    activations='''
         from lesson8.activations import Mish, dead_units, grad_of, mish
         x = torch.randn(50, requires_grad=True)
         mish(x).sum().backward()
