@@ -23,9 +23,9 @@ NOT_YET = '*not answered yet*'
 
 OPENING = '''You remember that the lecture said something about anime fans, somewhere in the first half hour, and you'd like to know what came of it. Or you've just watched the part on pooling and wonder which chapter goes with it. This page is for both. It follows [lesson 8 of Practical Deep Learning for Coders](https://course.fast.ai/Lessons/lesson8.html) from its first second to its last, {n} entries in our own words: {nq} questions, set in bold, and {nt} minutes. Each leads to the heading that answers it.
 
-Most of the time our results agree with the lecture. Where they don't, or not quite, the last column says so, and the first table below tells those {nd} stories in a line each. They're the reason to read on.
+Most of the time our results agree with the lecture. Where they don't, or not quite, the last column says so, and the first table below tells each of these {nd} stories in a line or two.
 
-Whatever has a number on this page has it from the chapter that the link leads to; a test compares them.'''
+Every number in that table comes from the chapter that its link leads to, and a test compares the two.'''
 
 MEASURED = '''## Where our results differ
 
