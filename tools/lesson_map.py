@@ -81,7 +81,7 @@ def link(page, anchor, heads, text=None):
     heading = known[anchor]
     target = quote(heading.replace('`', '').replace(' ', '-'), safe='')
     words = text or f'{number} {heading}'.strip()
-    return f'[{words}]({"" if name == PAGE.name else name}#{target})'
+    return f'[{words}]({name}#{target})'
 
 
 def rows_of_map(nbs=NBS):
