@@ -134,9 +134,12 @@ def list_of_open():
     "The section on what no chapter answers yet."
     text = {r['id']: r for r in rows_of_map()}
     left = unanswered()
+    parts = ['## Not answered yet', OPEN if left else DONE]
     questions = [f"- **{i}** ({clock(text[i]['second'])}) {text[i]['text']}" for i in left if i[0] == 'Q']
     minutes = [f"- {clock(text[i]['second'])} {text[i]['text']}" for i in left if i[0] == 'T']
-    return '\n\n'.join(['## Not answered yet', *([OPEN] if left else [DONE]), *filter(None, map('\n'.join, (questions, minutes)))])
+    if questions: parts += ['\n'.join(questions)]
+    if minutes: parts += ['And among the minutes:', '\n'.join(minutes)]
+    return '\n\n'.join(parts)
 
 
 def cells():
