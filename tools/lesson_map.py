@@ -62,7 +62,7 @@ def page_name(notebook):
 def headings(nbs=NBS):
     "The headings of all notebooks: {page: (file name, number, {anchor: heading})}."
     found = {}
-    for path in sorted(nbs.glob('*.ipynb')):
+    for path in sorted({*nbs.glob('*.ipynb'), PAGE}):
         if path == PAGE: texts = [MEASURED, TABLE, '## Not answered yet', NOTHING]
         else:
             cells = json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -70,8 +70,6 @@ def headings(nbs=NBS):
         heads = [m[1].strip() for t in texts for m in re.finditer(r'^#+ +(.+)$', t, re.M)]
         number = re.match(r'\d+[a-z]?(?=_)', path.stem)
         found[page_name(path)] = path.name, number[0] if number else '', {slug(h): h for h in heads}
-    if PAGE.name not in [name for name, *_ in found.values()]:
-        found['lesson_map'] = PAGE.name, '', {slug(h[3:]): h[3:] for h in [NOTHING.splitlines()[0]]}
     return found
 
 
@@ -109,11 +107,13 @@ def table_of_results(heads):
     "The Markdown table of what we measured, and {id: link to its row}."
     when = {r['id']: int(r['second']) for r in table('lesson_map_text.csv')}
     results = sorted(table('lesson_map_measured.csv'), key=lambda r: when[r['ids'].split()[0]])
-    lines, marks = ['| when | the lecture says | we measured |', '|:-----|:-----------------|:---------------------------|'], {}
+    lines = ['| when | the lecture says | we measured |', '|:-----|:-----------------|:---------------------------|']
+    marks = {}
     for k, r in enumerate(results, 1):
-        lines.append(f"| <span id=\"result-{k}\">{watch(when[r['ids'].split()[0]])}</span> | {r['lecture']} | **{r['verdict']}.** "
-                     f"{r['measured']} {link(r['page'], r['anchor'], heads)} |")
-        for id in r['ids'].split(): marks.setdefault(id, []).append(f"[{r['verdict']}](#result-{k})")
+        ids, where = r['ids'].split(), link(r['page'], r['anchor'], heads)
+        lines.append(f"| <span id=\"result-{k}\">{watch(when[ids[0]])}</span> | {r['lecture']} "
+                     f"| **{r['verdict']}.** {r['measured']} {where} |")
+        for id in ids: marks.setdefault(id, []).append(f"[{r['verdict']}](#result-{k})")
     return '\n'.join(lines), marks
 
 
@@ -149,8 +149,8 @@ def cells():
     texts = table('lesson_map_text.csv')
     n = {'n': len(texts), 'nq': sum(r['id'][0] == 'Q' for r in texts), 'nd': len(table('lesson_map_measured.csv'))}
     when = {r['id']: clock(r['second']) for r in texts}
-    yield '6c1b0a01', 'markdown', ('# The lecture, minute by minute\n> Its questions and its minutes, the heading that answers each, '
-                                   'and where our results differ.')
+    yield '6c1b0a01', 'markdown', ('# The lecture, minute by minute\n> Its questions and its minutes, the '
+                                   'heading that answers each, and where our results differ.')
     yield '6c1b0a02', 'markdown', OPENING.format(nt=n['n'] - n['nq'], **n)
     yield '00c3d516', 'code', install_source()
     yield '6c1b0a03', 'markdown', f'{MEASURED}\n\n<div class="lesson-results">\n\n{results}\n\n</div>'
@@ -165,7 +165,8 @@ def notebook():
     made = []
     for id, kind, source in cells():
         cell = {'cell_type': kind, 'id': id, 'metadata': {}, 'source': source.splitlines(keepends=True)}
-        if kind == 'code': cell |= {'execution_count': None, 'outputs': [], 'metadata': {'jupyter': {'source_hidden': True}}}
+        if kind == 'code':
+            cell |= {'execution_count': None, 'outputs': [], 'metadata': {'jupyter': {'source_hidden': True}}}
         made.append(dict(sorted(cell.items())))
     meta = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
     nb = {'cells': made, 'metadata': meta, 'nbformat': 4, 'nbformat_minor': 5}
@@ -176,7 +177,7 @@ def main():
     text = notebook()
     same = PAGE.exists() and PAGE.read_text(encoding='utf-8') == text
     if '--check' in sys.argv:
-        if not same: raise SystemExit('nbs/lesson_map.ipynb is not what its tables say: run `python tools/lesson_map.py`')
+        if not same: raise SystemExit('nbs/lesson_map.ipynb is not what its tables say: run tools/lesson_map.py')
         return
     PAGE.write_text(text, encoding='utf-8')
     print(f"nbs/lesson_map.ipynb {'is as it was' if same else 'remade'}; not answered yet: {len(unanswered())}")
