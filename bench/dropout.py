@@ -303,8 +303,8 @@ def small_few_masks(none, drop):
 
 
 def norm():
-    """Batch norm behind the masks (the variance it remembers is that of masked numbers) and before them. The learning rate is chosen again,
-    without masks and with masks in front of batch norm; masks behind it take the latter."""
+    """Batch norm after the masks (the variance it remembers is that of masked numbers) and before them. The learning rate is chosen again,
+    without masks and with masks in front of batch norm; masks after it take the latter."""
     out, arms = [], dict(none=chosen()['none'] | dict(norm='after dropout'), after=chosen()['drop'] | dict(norm='after dropout'))
     for name in arms:
         arms[name], tried = best([arms[name] | dict(lr=lr) for lr in (*RATES, .08, .16)])
@@ -421,7 +421,7 @@ PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, 
 
 
 def counted(results):
-    "The rows, and behind each gain in how many pairs the new arm is ahead."
+    "The rows, and after each gain in how many pairs the new arm is ahead."
     for r in results:
         yield r
         if 'wins' in r: yield row(f"{r['id']}.wins", [r['wins']], 'pairs') | dict(n=r['n'])
