@@ -168,7 +168,12 @@ def p_curve():
     out += rows('dense.none', chosen()['dense_none']) + rows('dense.drop', dense, against=chosen()['dense_none'])
     for p in PS:  # settings of the arm with dropout, only p changes
         out += rows(f'conv.p_{10*p:.0f}', drop | dict(maps=p, units=p)) + rows(f'dense.p_{10*p:.0f}', dense | dict(units=p))
-    return out
+    return out + slow_learner()
+
+
+def slow_learner():
+    "Is p = .8 too much, or 60 epochs too few? The same net three times as long."
+    return rows('conv.p_8_180', chosen()['drop'] | dict(maps=.8, units=.8, epochs=180), 3)
 
 
 def controls():
@@ -202,9 +207,15 @@ def places():
     p, out, off = drop['maps'], [], dict(maps=0., units=0.)
     for name, where in dict(maps_only=dict(maps=p), units_only=dict(units=p), maps_2d=dict(maps=p, drop2d=True), pixels_2=dict(pixels=.2)).items():
         out += rows(f'conv.{name}', drop | off | where, FEW, none)
+    out += fewer_maps()
     more = dict(pixels_2=dense | dict(units=0., pixels=.2), pixels_4=dense | dict(units=0., pixels=.4), both_2=dense | dict(pixels=.2), shift_1=dense_none | dict(shift=1))
     for name, spec in more.items(): out += rows(f'dense.{name}', spec, FEW, dense_none)
     return out
+
+
+def fewer_maps():
+    "Whole maps, half as many of them: is p = .4 too much for a net with 8 and 16?"
+    return rows('conv.maps_2d_2', chosen()['drop'] | dict(maps=.2, units=0., drop2d=True), FEW, chosen()['none'])
 
 
 def slow():
@@ -225,7 +236,9 @@ def beside():
     shift, more = best([none | dict(shift=s) for s in (1, 2, 3)])
     wd, shift = dict(wd=wd['wd']), dict(shift=shift['shift'])
     for name, arm in dict(none=none, drop=drop).items():
-        for label, spec in dict(wd=wd, shift=shift, wd_shift=wd | shift).items(): out += rows(f'beside.{name}_{label}', arm | spec, FEW, none)
+        for label, spec in dict(wd=wd, shift=shift, wd_shift=wd | shift).items():
+            n = SEEDS if (name, label) == ('none', 'wd') else FEW  # five pairs did not settle that one
+            out += rows(f'beside.{name}_{label}', arm | spec, n, none)
     return [row('dropout.select.beside', [1], 'choice') | dict(spec=wd | shift, tried=tried + more)] + out
 
 
@@ -239,7 +252,7 @@ def together():
         arms[name], tried = best(grid)
         out.append(row(f'dropout.select.together_{name}', [1], 'choice') | dict(spec=arms[name], tried=tried))
     plain, spec = arms.values()
-    out += rows('together.none', plain, FEW) + rows('together.drop', spec, FEW, plain) + rows('together.drop_4', chosen()['drop'] | both, FEW, plain)
+    out += rows('together.none', plain) + rows('together.drop', spec, against=plain) + rows('together.drop_4', chosen()['drop'] | both, FEW, plain)
     long = dict(epochs=180)
     return out + rows('together.none_180', plain | long, 3) + rows('together.drop_180', spec | long, 3, plain | long)
 
@@ -265,7 +278,12 @@ def select_many():
 def many():
     "The gain with 10,000 digits and 1,600 steps."
     none, drop = chosen()['many_none'], chosen()['many_drop']
-    return rows('n_10000.none', none, 3) + rows('n_10000.drop', drop, 3, none)
+    return rows('n_10000.none', none, 3) + rows('n_10000.drop', drop, 3, none) + few_masks()
+
+
+def few_masks():
+    "The same with fewer masks, at the learning rate of p = .4."
+    return rows('n_10000.drop_1', chosen()['many_drop'] | dict(maps=.1, units=.1), 3, chosen()['many_none'])
 
 
 def small():
@@ -275,12 +293,18 @@ def small():
     for k in ('none', 'drop'):
         arms[k], tried = best([chosen()[k] | dict(width=.25, lr=lr) for lr in RATES])
         out.append(row(f'dropout.select.small_{k}', [1], 'choice') | dict(spec=arms[k], tried=tried))
-    return out + rows('small.none', arms['none'], FEW) + rows('small.drop', arms['drop'], FEW, arms['none'])
+    out += rows('small.none', arms['none']) + rows('small.drop', arms['drop'], against=arms['none'])
+    return out + small_few_masks(arms['none'], arms['drop'])
+
+
+def small_few_masks(none, drop):
+    "The small net with fewer masks, at the learning rate of p = .4."
+    return rows('small.drop_1', drop | dict(maps=.1, units=.1), against=none)
 
 
 def norm():
-    """Batch norm behind the masks (the variance it remembers is that of masked numbers) and before them. The learning rate is chosen again,
-    without masks and with masks in front of batch norm; masks behind it take the latter."""
+    """Batch norm after the masks (the variance it remembers is that of masked numbers) and before them. The learning rate is chosen again,
+    without masks and with masks in front of batch norm; masks after it take the latter."""
     out, arms = [], dict(none=chosen()['none'] | dict(norm='after dropout'), after=chosen()['drop'] | dict(norm='after dropout'))
     for name in arms:
         arms[name], tried = best([arms[name] | dict(lr=lr) for lr in (*RATES, .08, .16)])
@@ -397,7 +421,7 @@ PARTS = dict(select=select, p=p_curve, mc=mc, controls=controls, places=places, 
 
 
 def counted(results):
-    "The rows, and behind each gain in how many pairs the new arm is ahead."
+    "The rows, and after each gain in how many pairs the new arm is ahead."
     for r in results:
         yield r
         if 'wins' in r: yield row(f"{r['id']}.wins", [r['wins']], 'pairs') | dict(n=r['n'])

@@ -64,8 +64,8 @@ class Dropout2d(Dropout):
 _NORMS = 'after dropout', 'before dropout'
 
 def digit_net(
-    maps: float = 0.,  # p of the dropout behind each convolution
-    units: float = 0.,  # p of the dropout behind each hidden linear layer
+    maps: float = 0.,  # p of the dropout after each convolution
+    units: float = 0.,  # p of the dropout after each hidden linear layer
     pixels: float = 0.,  # p of the dropout on the picture itself
     conv: bool = True,  # two convolutions with stride 2 and a hidden layer; False: two hidden layers
     width: float = 1.,  # what the numbers of channels and hidden units are multiplied by
