@@ -89,6 +89,39 @@ def compare(rows, target, by, n):
     for k, values in found.items(): yield row(f'tabular_dates.{target}_{by}_{k}.rmse', values, 'rmse')
 
 
+def same_dates(rows, n):
+    """The delay of half the flights of the held-back dates, by a net that trained on other dates alone and by one whose
+    training rows include the other half of these dates' flights. As many training rows, the same flights to predict."""
+    found = {}
+    for seed in range(n):
+        seen, away = split(rows, 'date', seed)
+        half = np.random.default_rng(seed).permutation(len(away)) < len(away)//2
+        held, other = away[half], away[~half]
+        mixed = pd.concat([seen.sample(len(seen) - len(other), random_state=seed), other])
+        nothing = rmse(seen.dep_delay.mean(), held.dep_delay)
+        for name, rest in (('other', seen), ('same', mixed)):
+            net = train(rest, 'dep_delay', seed)
+            error = rmse(net(held), held.dep_delay)
+            for k, v in dict(net=error, net_gains=nothing - error,
+                             day_costs=rmse(net(shuffled(held, 'day', seed)), held.dep_delay) - error).items():
+                found.setdefault(f'{name}_{k}', []).append(v)
+    for k in ('net_gains', 'day_costs'):
+        found[f'same_less_other_{k}'] = [a - b for a, b in zip(found[f'same_{k}'], found[f'other_{k}'])]
+    for k, values in found.items(): yield row(f'tabular_dates.delay_dates_{k}.rmse', values, 'rmse')
+
+
+def hours(rows, n):
+    "The rival that looks at the clock: the delay by the mean of the scheduled hour, and of month and hour."
+    for by in ('flight', 'date'):
+        found = {}
+        for seed in range(n):
+            seen, held = split(rows, by, seed)
+            for name, columns in (('hour', ['hour']), ('month_hour', ['hour', 'month'])):
+                error = rmse(mean_of(columns, seen, held, 'dep_delay'), held.dep_delay)
+                found.setdefault(name, []).append(error)
+        for k, values in found.items(): yield row(f'tabular_dates.delay_{by}_{k}.rmse', values, 'rmse')
+
+
 PARTS = {f'{target}_{by}': (target, by) for target in TARGETS for by in ('flight', 'date')}
 
 
@@ -105,6 +138,7 @@ def main():
     torch.set_num_threads(1)
     rows = table()
     parts = {name: partial(compare, rows, *which) for name, which in PARTS.items()}
+    parts |= dict(delay_dates=partial(same_dates, rows), delay_hours=partial(hours, rows))
     run_parts('tabular_dates', parts, __doc__, ('torch', 'numpy', 'pandas'), digits=3)
 
 

@@ -84,7 +84,12 @@ LIGHT = dict(
         x, y = torch.zeros(100, 28, 28, dtype=torch.uint8), torch.arange(100) % 10
         frames, classes = small_objects(x, y, 5)
         assert frames.shape == (5, 1, 56, 56) and classes.shape == (5,)''',
-    dropout=None, activations=None)
+    dropout=None, activations='''
+        from lesson8.activations import Mish, dead_units, grad_of, mish
+        x = torch.randn(50, requires_grad=True)
+        mish(x).sum().backward()
+        assert torch.allclose(x.grad, grad_of(mish)(x)) and torch.allclose(Mish()(x), torch.nn.functional.mish(x), atol=1e-6)
+        assert dead_units(torch.nn.Sequential(torch.nn.ReLU()), -torch.ones(3, 2))['0'].all()''')
 HEAVY = {'fastai', 'fastcore', 'IPython', 'matplotlib', 'pandas', 'tqdm', 'sklearn', 'scipy', 'ipywidgets',
          'nbdev', 'pytest', 'pooch', 'PIL'}
 

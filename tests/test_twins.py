@@ -76,6 +76,7 @@ ORDER = 'what describes the data comes first, as in `CollabNN` and in the lectur
 UNUSED = 'the course has no use for it'
 BLOCKS = 'one kind of block is enough to rebuild the model behind `collab_learner(use_nn=True)`'
 NAMED = 'by name there, by name or place here'
+KEPT = 'the input is what their backward needs, so it is never overwritten'
 SOLVER = 'there is one way to compute it here, the singular value decomposition'
 
 TWINS = {  # ours, as module.name: (theirs, {difference: reason})
@@ -115,6 +116,16 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
     'tabular.TabularModel': (TabularModel, {}),
     'convolutions.unfold': (F.unfold, {}),
     'convolutions.conv2d': (torch.ops.aten.conv2d.default, {}),
+    'activations.relu': (F.relu, {'inplace missing': KEPT}),
+    'activations.leaky_relu': (F.leaky_relu, {'inplace missing': KEPT}),
+    'activations.elu': (F.elu, {'inplace missing': KEPT}),
+    'activations.gelu': (torch.ops.aten.gelu.default, {'approximate: place 2, not None': NAMED}),
+    'activations.silu': (F.silu, {'inplace missing': KEPT}),
+    'activations.mish': (F.mish, {'inplace missing': KEPT}),
+    'activations.softplus': (torch.ops.aten.softplus.default, {}),
+    'activations.sigmoid': (F.sigmoid, {}),
+    'activations.tanh': (F.tanh, {}),
+    'activations.Mish': (nn.Mish, {'inplace missing': KEPT}),
     'pooling.max_pool2d': (F._max_pool2d, {}),
     'pooling.avg_pool2d': (torch.ops.aten.avg_pool2d.default, {}),
     'pooling.adaptive_max_pool2d': (F._adaptive_max_pool2d, {}),
