@@ -27,6 +27,7 @@ WIDTHS = [10, 6, 10, 6, 2, 1, 6]  # the paper's
 KEPT = Path(tempfile.gettempdir())/'lesson8_rossmann'
 SPLITS = 'shuffled', 'latest'
 NET = dict(shuffled=dict(schedule='one_cycle', lr=6e-3), latest=dict(averaged=.999, layers=(200, 100)))  # chosen on an inner split
+ALL = dict(epochs=4, layers=(200, 100))  # for all rows: less than four times the work of a sample
 
 
 @cache
@@ -279,13 +280,41 @@ def mix(name, seeds=5):
 def all_rows(seeds=5):
     "Nets on all 759,905 rows: their errors, and what the map of chapter 09b is drawn from."
     part = Part('shuffled')
-    guesses = part.run('net_all_shuffled', lambda seed: guess(part, *net('shuffled', seed, None, epochs=4, layers=(200, 100))), seeds)
+    guesses = part.run('net_all_shuffled', lambda seed: guess(part, *net('shuffled', seed, None, **ALL)), seeds)
     part.add('net_all_average_shuffled', part.error(np.mean(guesses, 0)))
     return part.rows
 
 
+def on_the_map(seeds=5):
+    "The states, weekdays and months of the nets of `all_rows` against the map and the calendar."
+    from lesson8.flights import great_circle, mantel
+    from lesson8.interpretation import PCA
+    from lesson8.maps import centroid, procrustes, procrustes_test, tour_test
+    from lesson8.tables import germany
+    codes, part = np.unique(daily_sales().State), Part('shuffled')
+    middle = {r.code: centroid(r) for r in germany()}
+    lon, lat = np.array([middle[c.split(',')[-1]] for c in codes]).T
+    places, found = np.column_stack([lon*np.cos(np.radians(51)), lat]), {}
+    def keep(id, value): found.setdefault(id, []).append(value)
+    for seed in range(seeds):
+        day, month, state = (torch.tensor(net('shuffled', seed, None, **ALL)[0].embeddings_[k][1:], dtype=torch.float64) for k in (1, 3, 6))
+        flat = PCA(2).fit_transform(state).numpy()
+        test, chance = mantel(torch.cdist(state, state), great_circle(lat, lon), permutations=9999), procrustes_test(flat, places, 9999)
+        one = dict(mantel_r=test.r, mantel_p=test.p, fit=chance.fit, fit_chance=chance.chance, fit_p=chance.p)
+        for name, points in (('days', day), ('months', month)):
+            tour = tour_test(points)
+            one |= {f'{name}_length': tour.length, f'{name}_p': tour.p}
+        for id, value in one.items():
+            keep(id, value)
+            part.add(f'net{seed}.{id}', value, 'share')
+        for code, place in zip(codes, procrustes(flat, places).points):
+            for axis, value in zip(('east', 'north'), place): part.add(f'net{seed}.{code}.{axis}', value, 'degrees')
+    for id, values in found.items(): part.add(id, values, 'share')
+    return [r | dict(id=r['id'].replace('rossmann', 'germany')) for r in part.rows]
+
+
 PARTS = {f'{f.__name__}_{name}': (lambda f=f, name=name: f(name)) for name in SPLITS
-         for f in (native, native_all, nets, plain, one_hot, near, forests, boosting, artefact, mix)} | dict(all_rows=all_rows)
+         for f in (native, native_all, nets, plain, one_hot, near, forests, boosting, artefact, mix)} | dict(all_rows=all_rows, on_the_map=on_the_map)
 
 
 def again(seed):

@@ -1,4 +1,4 @@
-"""A net learns numbers for 1,115 drugstores; other models borrow them, and a modern rival does without.
+"""The numbers a net learns for 1,115 drugstores, what other models make of them, and a control that the famous table lacks.
 
 Docs: https://lesson8-course.github.io/lesson8/entity_embeddings.html.md"""
 
