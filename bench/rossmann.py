@@ -313,8 +313,36 @@ def on_the_map(seeds=5):
     return [r | dict(id=r['id'].replace('rossmann', 'germany')) for r in part.rows]
 
 
+def dealt(seeds=3):
+    "The control of the map: nets on all rows whose states were dealt to the stores at random."
+    from lesson8.flights import great_circle, mantel
+    from lesson8.maps import centroid
+    from lesson8.tables import germany
+    x, y = table()
+    middle, codes = {r.code: centroid(r) for r in germany()}, np.unique(daily_sales().State)
+    lon, lat = np.array([middle[c.split(',')[-1]] for c in codes]).T
+    state, known, part = np.array([x[x[:, 0] == k, 6][0] for k in range(1115)]), split('shuffled')[0], Part('shuffled')
+    def test(seed):
+        other = x.copy()
+        other[:, 6] = np.random.default_rng(seed).permutation(state)[x[:, 0]]
+        made = EntityEmbedder(WIDTHS, random_state=seed, **NET['shuffled'] | ALL).fit(other[known], np.log(y[known]))
+        rows = torch.tensor(made.embeddings_[6][1:], dtype=torch.float64)
+        return mantel(torch.cdist(rows, rows), great_circle(lat, lon), permutations=9999)
+    tests = [test(seed) for seed in range(seeds)]
+    part.add('dealt_r', [t.r for t in tests], 'share')
+    part.add('dealt_p', [t.p for t in tests], 'share')
+    return [r | dict(id=r['id'].replace('rossmann', 'germany')) for r in part.rows]
+
+
+def lent(name='latest', seeds=3):
+    "Boosted trees by the recipe of `artefact`, told by the numbers of nets 0, 1, ...: more seeds of one row."
+    part = Part(name)
+    part.run(f'told_embeddings_{name}', lambda seed: lightgbm(part, seed, x=with_embeddings(name, seed), names=()), seeds)
+    return part.rows
+
+
 PARTS = {f'{f.__name__}_{name}': (lambda f=f, name=name: f(name)) for name in SPLITS
-         for f in (native, native_all, nets, plain, one_hot, near, forests, boosting, artefact, mix)} | dict(all_rows=all_rows, on_the_map=on_the_map)
+         for f in (native, native_all, nets, plain, one_hot, near, forests, boosting, artefact, mix)} | dict(all_rows=all_rows, on_the_map=on_the_map, dealt=dealt, lent=lent)
 
 
 def again(seed):
