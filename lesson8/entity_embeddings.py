@@ -54,7 +54,7 @@ def hold_back(
     cut = n - max(int(share*n), 1)
     return order[:cut], order[cut:]
 
-# %% ../nbs/09_entity_embeddings.ipynb #b676e793
+# %% ../nbs/09_entity_embeddings.ipynb #c4da507b
 def mape(
     guess,  # (n,) predictions
     answer,  # (n,) what they should have been, none of them 0
@@ -62,7 +62,7 @@ def mape(
     "Mean absolute percentage error, as a share. ValueError for an answer of 0."
     check_lengths(guess=guess, answer=answer)
     guess, answer = (np.asarray(t, float) for t in (guess, answer))
-    if not answer.all(): raise ValueError('an answer is 0, and nothing is a share of it: leave those rows out')
+    if not answer.all(): raise ValueError('an answer is 0: nothing is a share of it, leave such rows out')
     return float(np.mean(np.abs(guess - answer)/np.abs(answer)))
 
 # %% ../nbs/09_entity_embeddings.ipynb #072ae5f5
@@ -121,13 +121,14 @@ class _Embedding(_Estimator):
         "`fit` and `transform` of the same rows."
         return self.fit(X, y).transform(X)
 
-# %% ../nbs/09_entity_embeddings.ipynb #342aa3db
+# %% ../nbs/09_entity_embeddings.ipynb #ebd0e68c
 def _names_in(estimator, given):
     "The names of the columns: given, or as `fit` has seen them, or x0, x1, ..."
     seen, n = getattr(estimator, 'feature_names_in_', None), estimator.n_features_in_
     if given is None: return [f'x{k}' for k in range(n)] if seen is None else seen
     if len(given) != n:
-        raise ValueError(f'input_features should have length equal to number of features ({n}), got {len(given)}')
+        raise ValueError(f'input_features should have length equal to number of features ({n}), '
+                         f'got {len(given)}')
     if seen is not None and list(given) != list(seen):
         raise ValueError(f'input_features is not equal to feature_names_in_: {", ".join(seen)}')
     return given
@@ -142,7 +143,7 @@ class _Named(_Embedding):
         names = zip(_names_in(self, input_features), self.embeddings_)
         return np.array([f'{name}_{k}' for name, table in names for k in range(table.shape[1])], object)
 
-# %% ../nbs/09_entity_embeddings.ipynb #4c65440c
+# %% ../nbs/09_entity_embeddings.ipynb #a38cbf0d
 def _rows(estimator, X):
     "The row number of every value, 0 for one that `fit` has not seen: (n, columns) int64."
     return torch.stack([vocab.encode(column) for vocab, column in zip(estimator.vocabs_, X.T)], 1)
@@ -157,7 +158,8 @@ def _train(e, rows, y):
     mean, spread = y.mean().item(), y.std(correction=0).item() or 1.
     given = check_each('widths', e.widths, rows.shape[1], 'column')
     sizes = [(len(v), w or emb_sz_rule(len(v))) for v, w in zip(e.vocabs_, given)]
-    plan = dict(constant=None, one_cycle=one_cycle)[check_choice('schedule', e.schedule, ('constant', 'one_cycle'))]
+    plans = dict(constant=None, one_cycle=one_cycle)
+    plan = plans[check_choice('schedule', e.schedule, plans)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(check_whole('random_state', e.random_state, 0))
         net = TabularModel(sizes, 0, 1, list(e.layers), use_bn=False)
@@ -170,7 +172,7 @@ def _train(e, rows, y):
             wd=e.wd, opt=opt, schedule=plan, threads=1, progress=False)
     return (net if kept is net else kept.module).eval(), (mean, spread)
 
-# %% ../nbs/09_entity_embeddings.ipynb #3e6b964d
+# %% ../nbs/09_entity_embeddings.ipynb #ff011aeb
 class EntityEmbedder(_Named):
     """Replaces every name by the numbers that a neural net has learned for it (Guo & Berkhahn 2016).
 
@@ -186,7 +188,7 @@ class EntityEmbedder(_Named):
         bs: int = 512,  # rows in a step
         wd: float = 0.,  # weight decay
         schedule: str = 'constant',  # of the learning rate: 'constant' or 'one_cycle'
-        averaged: float = 0.,  # weights averaged over about 1/(1 - averaged) steps, e.g. .999; 0: the last ones
+        averaged: float = 0.,  # .999: weights averaged over about 1,000 steps; 0: those of the last step
         random_state: int = 0,  # start values and the order of the rows
     ):
         self.widths, self.layers, self.epochs, self.lr, self.bs, self.wd = widths, layers, epochs, lr, bs, wd
