@@ -301,6 +301,9 @@ def on_the_map(seeds=5):
         flat = PCA(2).fit_transform(state).numpy()
         test, chance = mantel(torch.cdist(state, state), great_circle(lat, lon), permutations=9999), procrustes_test(flat, places, 9999)
         one = dict(mantel_r=test.r, mantel_p=test.p, fit=chance.fit, fit_chance=chance.chance, fit_p=chance.p)
+        west = [k for k, code in enumerate(codes) if code not in ('SN', 'ST', 'TH')]  # the control: is it more than east and west?
+        rest = mantel(torch.cdist(state[west], state[west]), great_circle(lat[west], lon[west]), permutations=9999)
+        one |= dict(west_r=rest.r, west_p=rest.p)
         for name, points in (('days', day), ('months', month)):
             tour = tour_test(points)
             one |= {f'{name}_length': tour.length, f'{name}_p': tour.p}
