@@ -72,6 +72,10 @@ LIGHT = dict(
         x = torch.randn(64, 2)
         found = lr_find(torch.nn.Linear(2, 1), Batches(x, x.sum(1, keepdim=True), bs=16), steps=20)
         assert len(found.lrs) == len(found.losses) <= 20 and 0 < found.suggestion < 10''',
+    feedback='''
+        from lesson8.feedback import gini, list_overlap
+        assert gini(torch.tensor([0, 0, 0, 4])) == .75
+        assert list_overlap(torch.tensor([[0, 1], [1, 2]]), 3) == .5''',
     checks='''
         from lesson8.checks import check_pair, check_whole
         assert check_whole('n', torch.tensor(3)) == 3 and check_pair('k', 2) == (2, 2)''',
@@ -89,7 +93,14 @@ LIGHT = dict(
         from lesson8.maps import procrustes, tour_test
         a = np.random.default_rng(0).normal(size=(5, 2))
         assert procrustes(a, 2*a + 1).fit > .999 and 0 < tour_test(a, 99).p <= 1''',
-    dropout=None, activations='''
+    dropout='''
+        from lesson8.dropout import Dropout, dropout_mask, mc_predict
+        x = torch.ones(200, requires_grad=True)
+        out = Dropout(.5)(x); out.sum().backward()
+        assert set(out.tolist()) == {0., 2.} and torch.equal(out, x.grad) and Dropout(.5).eval()(x) is x
+        outs, y = mc_predict(Dropout(.5), [(x.detach()[None], torch.zeros(1))], n=4)
+        assert outs.shape == (4, 1, 200) and set(dropout_mask((99,), .75).tolist()) == {0., 4.}''',
+    activations='''
         from lesson8.activations import Mish, dead_units, grad_of, mish
         x = torch.randn(50, requires_grad=True)
         mish(x).sum().backward()

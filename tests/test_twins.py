@@ -131,6 +131,8 @@ TWINS = {  # ours, as module.name: (theirs, {difference: reason})
     'pooling.adaptive_max_pool2d': (F._adaptive_max_pool2d, {}),
     'pooling.adaptive_avg_pool2d': (F.adaptive_avg_pool2d, {}),
     'pooling.AdaptiveConcatPool2d': (AdaptiveConcatPool2d, {}),
+    'dropout.Dropout': (nn.Dropout, {}),
+    'dropout.Dropout2d': (nn.Dropout2d, {}),
     'interpretation.PCA': (PCA, {
         'copy missing': 'a tensor that is passed is never written to', 'whiten missing': UNUSED,
         **{name + ' missing': SOLVER for name in (
