@@ -9,7 +9,8 @@ The learning rate is chosen for every row by itself, from a grid that grows unti
 Then the net is trained anew on 10,000 of all 60,000 and scored once on the test digits. A seed says which 10,000, in which order, and where
 the weights start, so rows of one net can be compared seed by seed: ID.minus_relu are these differences. `relu_again` is ReLU with the same
 digits in another order and from another start: what chance alone does. `repeat` is Mish against ReLU in the dense net with thirty other
-seeds. The nets use PyTorch's own layers, which lesson8.activations equals in value and gradient; both are timed (activations.ms...).
+seeds; `unseen` scores ten of them on the training digits that took no part, 41,000 and more, so that it isn't the choice of test digits that
+decides. ID.run_... are the single accuracies where they lie more than .1 apart. The nets use PyTorch's own layers, which lesson8.activations equals in value and gradient; both are timed (activations.ms...).
 """
 import argparse, os, sys, time
 from functools import partial
@@ -63,6 +64,7 @@ def specs():
     s['activations.conv.relu_again'] = s['activations.conv.relu']
     s |= {f'activations.stack.{n}_{name}': partial(stack, n, ACTS[name]) for n, name in ((1, 'none'), (10, 'none'), (2, 'relu'), (10, 'relu'))}
     s['activations.stack.10_none_1'] = partial(stack, 10, nn.Identity, gain=1.)
+    s['activations.stack.10_relu_kaiming'] = partial(stack, 10, nn.ReLU, gain=2**.5)
     return s | {f'activations.twenty.{name}': partial(stack, 20, ACTS[name.split('_')[0]], gain=gain) for name, gain in GAINS.items()}
 
 
@@ -124,8 +126,13 @@ def contest(todo, data):
         rows += new
         base = scores.get(f"{id.rpartition('.')[0]}.relu")
         if id.split('.')[1] in ('dense', 'conv') and not id.endswith('.relu'):
-            rows.append(row(f'{id}.minus_relu', [a - b for a, b in zip(scores[id], base)], 'accuracy'))
+            rows += [row(f'{id}.minus_relu', [a - b for a, b in zip(scores[id], base)], 'accuracy'), *single(id, scores[id])]
     return rows
+
+
+def single(id, scores):
+    "The accuracies one by one, if they lie so far apart that a mean says little."
+    return [row(f'{id}.run_{k}', [v], 'accuracy') for k, v in enumerate(scores)] if max(scores) - min(scores) > .1 else []
 
 
 def repeat(data, first=10, runs=30):
@@ -138,6 +145,29 @@ def repeat(data, first=10, runs=30):
     print('activations.repeat', *mish, *relu, flush=True)
     return [row('activations.repeat.mish', mish, 'accuracy'), row('activations.repeat.relu', relu, 'accuracy'),
             row('activations.repeat.mish.minus_relu', [a - b for a, b in zip(mish, relu)], 'accuracy')]
+
+
+def unseen(data, first=10, runs=10):
+    "Mish against ReLU in the first ten runs of `repeat`, scored on those of the first 50,000 training digits that the run was not trained on."
+    def scores(name):
+        lr = stored_rows(RESULTS/'activations.json')[f'activations.dense.{name}.lr']['value']
+        for seed in range(first, first + runs):
+            rest = torch.ones(len(data.train_x), dtype=torch.bool)
+            rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed))[:ROWS]] = False
+            rest[50000:] = False  # learning rates were chosen on these
+            yield score(run(specs()[f'activations.dense.{name}'], lr, seed, data.train_x, data.train_y)[0], data.train_x[rest], data.train_y[rest])
+    mish, relu = list(scores('mish')), list(scores('relu'))
+    return [row('activations.unseen.mish', mish, 'accuracy'), row('activations.unseen.relu', relu, 'accuracy'),
+            row('activations.unseen.mish.minus_relu', [a - b for a, b in zip(mish, relu)], 'accuracy')]
+
+
+def dying_layers(data, lr=.1, seeds=5):
+    "Share of dead units by layer of the dense net with ReLU at a rate ten times too large, and in how many nets a layer is wholly dead."
+    x = data.train_x[:5000].flatten(1)/255
+    nets = [run(partial(stack, 4, nn.ReLU, 128), lr, seed, data.train_x, data.train_y)[0] for seed in range(seeds)]
+    shares = [[float(d.float().mean()) for d in dead_units(net, x).values()] for net in nets if net is not None]
+    return [*[row(f'activations.layers.share_{k}.lr_{lr}', layer, 'share') for k, layer in enumerate(zip(*shares), 1)],
+            row(f'activations.layers.wholly_dead.lr_{lr}', [sum(max(s) == 1 for s in shares)], 'nets')]
 
 
 def dying(data, seeds=5):
@@ -200,9 +230,11 @@ def main():
     rows = contest(todo, data)
     if asked('activations.repeat'): rows += repeat(data)
     if asked('activations.between'): rows += between(data)
+    if asked('activations.unseen'): rows += unseen(data)
     if asked('activations.dying'): rows += dying(data)
+    if asked('activations.layers'): rows += dying_layers(data)
     if asked('activations.ms'): rows += timing()
-    if not rows: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}, activations.repeat, .between, .dying, .ms")
+    if not rows: raise SystemExit(f"no row starts with {a.only}; there are: {', '.join(specs())}, activations.repeat, .between, .unseen, .dying, .layers, .ms")
     if not a.dry: save('activations', rows, keep=a.only != ['activations.'])
 
 
