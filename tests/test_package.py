@@ -88,6 +88,11 @@ LIGHT = dict(
         x, y = torch.zeros(100, 28, 28, dtype=torch.uint8), torch.arange(100) % 10
         frames, classes = small_objects(x, y, 5)
         assert frames.shape == (5, 1, 56, 56) and classes.shape == (5,)''',
+    maps='''
+        import numpy as np
+        from lesson8.maps import procrustes, tour_test
+        a = np.random.default_rng(0).normal(size=(5, 2))
+        assert procrustes(a, 2*a + 1).fit > .999 and 0 < tour_test(a, 99).p <= 1''',
     dropout='''
         from lesson8.dropout import Dropout, dropout_mask, mc_predict
         x = torch.ones(200, requires_grad=True)
