@@ -21,13 +21,13 @@ PAGE = NBS/'lesson_map.ipynb'
 VIDEO = 'https://youtu.be/htiNBPxcXgo'
 NOT_YET = '*not answered yet*'
 
-OPENING = '''You remember that the lecture said something about anime fans, somewhere in the first half hour, and you'd like to know what came of it. Or you've just watched the part on pooling and wonder which chapter goes with it. This page is for both. It follows [lesson 8 of Practical Deep Learning for Coders](https://course.fast.ai/Lessons/lesson8.html) from its first second to its last, {n} entries in our own words: {nq} questions, set in bold, and {nt} minutes. Each leads to the heading that answers it.
+OPENING = '''You remember that the lecture showed a bear from close by and from far off, and you'd like to know what came of it. Or you've just watched the part on pooling and wonder which chapter goes with it. This page is for both. It follows [lesson 8 of Practical Deep Learning for Coders](https://course.fast.ai/Lessons/lesson8.html) from its first second to its last, {n} entries in our own words: {nq} questions, set in bold, and {nt} moments. {lead}
 
-Most of the time our results agree with the lecture. Where they don't, or not quite, the last column says so, and the first table below tells each of these {nd} stories in a line or two.
+At {nd} places we measured something else, or added a condition. The last column says so, and the first table below tells each of these stories in a line or two.
 
 Every number in that table comes from the chapter that its link leads to, and a test compares the two.'''
 
-MEASURED = '''## Where our results differ
+MEASURED = '''## Where our results differ or add something
 
 What the lecture says is in our words, and shortened. What we measured holds for our data and our sizes, and the chapter behind the link says how far.'''
 
@@ -37,10 +37,10 @@ Click on *when* or *question* to sort, or type a word to look for. The times lea
 
 NOTHING = '''## Minutes that ask nothing
 
-A break at {break_} and the goodbyes from {bye} on need no chapter. They're listed for the sake of completeness.'''
+A break at {break_} and four of the closing remarks, from {bye} on, need no chapter. They're listed for the sake of completeness.'''
 
 DONE = 'Nothing is left: every question and every minute leads to a heading.'
-OPEN = 'No chapter answers these yet. The list may only get shorter; a test holds that.'
+OPEN = 'No chapter answers these yet. The list may only get shorter; a test enforces this.'
 
 
 def table(name, nbs=NBS):
@@ -148,7 +148,9 @@ def cells():
     results, marks = table_of_results(heads)
     texts = table('lesson_map_text.csv')
     n = {'n': len(texts), 'nq': sum(r['id'][0] == 'Q' for r in texts), 'nd': len(table('lesson_map_measured.csv'))}
-    when = {r['id']: clock(r['second']) for r in texts}
+    when, left = {r['id']: clock(r['second']) for r in texts}, len(unanswered())
+    n['lead'] = (f'All but {left} lead to a heading; those {left} are listed at the end.' if left
+                 else 'Each leads to the heading that answers it.')
     yield '6c1b0a01', 'markdown', ('# The lecture, minute by minute\n> Its questions and its minutes, the '
                                    'heading that answers each, and where our results differ.')
     yield '6c1b0a02', 'markdown', OPENING.format(nt=n['n'] - n['nq'], **n)
