@@ -1,4 +1,4 @@
-"""A library line that is slower and worse than eight lines of ours, and the `fit` that came out of finding out why.
+"""A library line that is slower and worse than eight lines of ours, and the `fit` we wrote once we knew why.
 
 Docs: https://lesson8-course.github.io/lesson8/training.html.md"""
 
