@@ -1,4 +1,4 @@
-"""Controls of chapter 05: what taste is worth in each model, a third dot product against a net, wider dropout, and what limits a net that imitates a dot product.
+"""Controls of chapter 05: what taste is worth in each model, a third dot product against a net, wider dropout, a net that is given the products, and what limits a net that imitates a dot product.
 
     python bench/deep_controls.py [--part models] [--seeds 10]
 
@@ -128,7 +128,40 @@ def imitation(n, length):
             yield row(f'deep_controls.imitate_d{d}_n{pairs}_w{width}_s{steps}_{name}.rmse', values, 'rmse')
 
 
-PARTS = dict(models=models, dropout=dropout, imitation_32=partial(imitation, length=32), imitation_64=partial(imitation, length=64))
+class WithProducts(CollabNN):
+    "The net, given the products of its two rows as further inputs; with rows of 45 it has 131,826 weights."
+    def __init__(self, d=45, n_act=100, embed_p=0., ps=0., std=.01):
+        super().__init__((base.N_USERS, d), (base.N_ITEMS, d), n_act=n_act, ps=ps, std=std)
+        self.drop, self.layers[0] = nn.Dropout(embed_p), nn.Linear(3*d, self.layers[0].out_features)
+
+    def score(self, x):
+        u, v = self.drop(self.user_factors(x[:, 0])), self.drop(self.item_factors(x[:, 1]))
+        return self.layers(torch.cat([u, v, u*v], 1))[:, 0]
+
+
+class OnlyProducts(DotProductBias):
+    "A net on the products alone, with the two biases of the dot product; 132,226 weights."
+    def __init__(self, d=47, n_act=100):
+        super().__init__(base.N_USERS, base.N_ITEMS, d)
+        self.layers = nn.Sequential(nn.Linear(d, n_act), nn.ReLU(), nn.Linear(n_act, 1))
+
+    def score(self, x):
+        u, v, biases = self.user_factors(x[:, 0]), self.item_factors(x[:, 1]), self.user_bias(x[:, 0]) + self.item_bias(x[:, 1])
+        return (self.layers(u*v) + biases)[:, 0]
+
+
+def products(n):
+    """Nets that are given the products. In the settings of the plain net: one hidden layer, larger start values, no hidden layer, nothing but products
+    and biases. In those of the tuned net: one hidden layer."""
+    tuned = partial(WithProducts, embed_p=TUNED['embed_p'], ps=TUNED['ps'], std=TUNED['std'])
+    cases = dict(products=(WithProducts, {}), products_start=(partial(WithProducts, std=TUNED['std']), {}), products_linear=(partial(WithProducts, n_act=[]), {}),
+                 products_only=(OnlyProducts, {}), products_tuned=(tuned, {k: TUNED[k] for k in ('epochs', 'lr', 'wd')}))
+    for name, (make, kw) in cases.items():
+        scores = [F.mse_loss(said(trained(make, s, base.OUTER, 256, **kw), base.OUTER), base.DATA[1][base.OUTER[1]]) for s in range(min(n, 3))]
+        yield row(f'deep_controls.{name}.valid_mse', scores, 'mse')
+
+
+PARTS = dict(models=models, dropout=dropout, products=products, imitation_32=partial(imitation, length=32), imitation_64=partial(imitation, length=64))
 
 
 def again(seed):
