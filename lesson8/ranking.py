@@ -1,4 +1,3 @@
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,9 +68,10 @@ def latest_split(
     "Each user's latest ratings held back; ratings of one time stay in the order they stand in."
     check_number('share', share, above=0, below=1)
     check_shape('when', when, len(users), hint='a time for each rating')
-    order = torch.from_numpy(np.lexsort((when.cpu().numpy(), users.cpu().numpy())))
+    order = when.argsort(stable=True)
+    order = order[users[order].argsort(stable=True)]
     count = torch.bincount(users)
-    place = torch.arange(len(users)) - (count.cumsum(0) - count)[users[order]]
+    place = torch.arange(len(users), device=users.device) - (count.cumsum(0) - count)[users[order]]
     late = place >= (count - (share*count).round())[users[order]]
     return order[~late], order[late]
 
