@@ -1,6 +1,6 @@
 """Lists of ten films: nDCG@10 by kind of model under two protocols, and what a group of fans does to lists.
 
-    python bench/ranking.py                     everything, one thread, about 4 CPU minutes
+    python bench/ranking.py                     everything, one thread, about 6 CPU minutes
     python bench/ranking.py --part a            one part (a, b, fans); the other rows of the file stay
 
 a: random split of seed 42; b: each user's latest 20%. Every film without a training rating of the user is
@@ -53,7 +53,8 @@ def table(x, values, shape=(943, 1682)):
 def course(x, y, seed, shape=(943, 1682), **kwargs):
     torch.manual_seed(seed)
     model = DotProductBias(*shape)
-    fit(model, Batches(x, y, 512, seed=seed), gradient=dot_gradient(model), threads=1, progress=False, **kwargs)
+    fit(model, Batches(x, y, 512, seed=seed), gradient=dot_gradient(model), threads=1, progress=False,
+        **kwargs)
     return model
 
 
@@ -134,7 +135,8 @@ def fans(seeds):
     ml, x, y, when = load()
     train, _ = cut('a', x, when, 42)
     genre, seen = torch.tensor(ml.items[GENRE].to_numpy()), table(x[train], 1.) > 0
-    kwargs = dict(logistic=dict(lr=.02, wd=.3, epochs=10), als=dict(alpha=5, strength=30), ease=dict(strength=350))
+    kwargs = dict(logistic=dict(lr=.02, wd=.3, epochs=10), als=dict(alpha=5, strength=30),
+                  ease=dict(strength=350))
     for model in ('damped_mean', 'popularity', 'course', 'logistic', 'als', 'ease'):
         for n in FANS:
             shares = []
