@@ -1,4 +1,6 @@
-"""Pooling: digits by way down and head, small and large objects by head, each over seeds 0-4.
+"""Pooling: digits by way down and head, small objects and the vote of sixteen by head, each over seeds 0-4.
+
+Large objects and the controls are in bench/pooling_controls.py.
 
     python bench/pooling.py                     everything, one thread, about 10 minutes on a quiet machine
     python bench/pooling.py --only ID ...       only rows whose ids start so, e.g.
@@ -24,7 +26,7 @@ from _record import RESULTS, row, save, stored_rows
 from lesson8.batches import Batches
 from lesson8.history import accuracy
 from lesson8.images import mnist
-from lesson8.objects import large_objects, small_objects
+from lesson8.objects import small_objects, vote_of_sixteen
 from lesson8.pooling import pool_net, shift
 from lesson8.steps import num_threads
 from lesson8.training import fit, predict
@@ -37,7 +39,7 @@ DIGITS = {f'{down}_{head}': dict(head=head, down=down) for down in ('max', 'stri
 DIGITS['wide_dense'] = dict(head='dense', down='stride', channels=(14, 24, 32))
 DIGITS['wide_average'] = dict(head='average', down='stride', channels=(14, 24, 32))
 TASKS = {'small': (small_objects, dict(scraps=15)), 'empty': (small_objects, dict(scraps=0)),
-         'large': (large_objects, {})}
+         'vote': (vote_of_sixteen, {})}
 
 
 def specs():
@@ -48,7 +50,7 @@ def specs():
             for norm in (False, True):
                 s[f'pooling.{task}.{head}.{"norm" if norm else "plain"}'] = (
                     task, 4000, 4, dict(head=head, norm=norm, **FRAME_NET))
-    for task in ('small', 'large'):  # three times the frames: what more examples change
+    for task in ('small', 'vote'):  # three times the frames: what more examples change
         for head in ('average', 'max'):
             s[f'pooling.{task}_12000.{head}.norm'] = (task, 12000, 4, dict(head=head, norm=True, **FRAME_NET))
     return s
@@ -64,9 +66,9 @@ def sample(kind, x, y, n, seed):
 
 
 def run(spec, lr, seed, x, y):
-    "A trained net and the CPU seconds it took."
-    kind, n, epochs, net = spec
-    batches = Batches(*sample(kind, x, y, n, seed), 64, seed=seed)
+    "A net trained on digits or frames, and the CPU seconds it took."
+    _, _, epochs, net = spec
+    batches = Batches(x, y, 64, seed=seed)
     torch.manual_seed(seed)
     net = pool_net(**net).to(memory_format=torch.channels_last)
     start = time.process_time()
@@ -85,11 +87,12 @@ def measure(id, spec, data, seeds=SEEDS):
     small = (spec[0], 4000 if spec[0] in TASKS else spec[1], *spec[2:])
     tried = {}
     for lr in RATES:
-        tried[lr] = round(score(run(small, lr, 0, fx, fy)[0], *held), 4)
+        tried[lr] = round(score(run(small, lr, 0, *sample(small[0], fx, fy, small[1], 0))[0], *held), 4)
         if tried[lr] < max(tried.values()): break
     lr = max(tried, key=tried.get)
     test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
-    nets, seconds = zip(*[run(spec, lr, seed, data.train_x, data.train_y)
+    train = (data.train_x, data.train_y)
+    nets, seconds = zip(*[run(spec, lr, seed, *sample(spec[0], *train, spec[1], seed))
                           for seed in range(seeds if spec[1] < 12000 else 3)])
     rows = [row(id, [score(net, *test) for net in nets], 'accuracy') | dict(held_out=tried),
             row(f'{id}.lr', [lr], 'lr'), row(f'{id}.cpu_seconds', seconds, 's')]
@@ -106,11 +109,12 @@ def again(id, seed):
     lr = stored_rows(RESULTS/'pooling.json')[f'{id}.lr']['value']
     data, spec = mnist(), specs()[id]
     test = sample(spec[0], data.test_x, data.test_y, TEST[spec[0] == 'digits'], 2)
-    with num_threads(1): return score(run(spec, lr, seed, data.train_x, data.train_y)[0], *test)
+    train = sample(spec[0], data.train_x, data.train_y, spec[1], seed)
+    with num_threads(1): return score(run(spec, lr, seed, *train)[0], *test)
 
 
-# about two seconds
-CHEAP = {'pooling.digits.stride_average': partial(again, 'pooling.digits.stride_average')}
+# about two seconds each
+CHEAP = {id: partial(again, id) for id in ('pooling.digits.stride_average', 'pooling.vote.average.norm')}
 
 
 def main():

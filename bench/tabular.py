@@ -237,15 +237,20 @@ NETS = dict(  # air time, step by step
     five=partial(net, epochs=5),
     ten=partial(net, epochs=10),
     small_batches=partial(net, epochs=5, bs=256),
+    pairs_five=partial(net, order=2, epochs=5),
+    date_five=partial(net, columns=DATED, epochs=5),
+    date_pairs_five=partial(net, columns=DATED, order=2, epochs=5),
+    date_pairs=partial(net, columns=DATED, order=2),
     date=partial(net, columns=DATED),
     date_wd=partial(net, wd=1., columns=DATED))
-FEWER = dict(tabular_model=8, long=1, wide=1, triples_wd=1, pairs=2, pairs_wd=2, l2=2, date=1, date_wd=1)  # seeds, where three are too few or take too long
+FEWER = dict(tabular_model=8, long=1, wide=1, triples_wd=1, pairs=2, pairs_wd=2, l2=2, date_pairs=2)  # seeds, where three are too few or take too long
 PEERS = dict(
     fastai=(partial(fastai_net), 3),
     hist=(hist, 3),
     lightgbm_stopped=(partial(trees, again=False), 1),
     lightgbm_ordered=(partial(trees, ordered=('month', 'day', 'hour')), 1),
-    lightgbm_date=(partial(trees, columns=DATED), 1))
+    lightgbm_date=(partial(trees, columns=DATED), 1),
+    lightgbm_ranked_date=(partial(trees, columns=DATED, ranked=('dest',), ordered=('date',)), 1))  # the date as a number
 
 
 def ranked_rows():
@@ -424,6 +429,7 @@ PARTS = dict(
     steps=partial(steps, ['plain', 'wd', 'l2', 'long', 'wide']),
     patience=partial(steps, ['five', 'ten', 'small_batches', 'own_sizes']),
     products=partial(steps, ['pairs', 'pairs_wd', 'triples_wd']),
+    explanation=partial(steps, ['pairs_five', 'date_five', 'date_pairs_five', 'date_pairs', 'date', 'date_wd'], ['lightgbm_ranked_date']),
     date=partial(steps, ['date', 'date_wd'], ['lightgbm_date', 'lightgbm_stopped', 'lightgbm_ordered']),
     peers=partial(steps, [], ['fastai', 'hist']),
     delay_peers=delay_peers, inner=chosen, tabm=tabm_rows, by_date=dates, map=map_rows, map_control=partial(map_rows, ['any_date']),

@@ -92,7 +92,7 @@ def refresh(a):
     "export to lesson8/, run the notebooks in place, clean them, remake README.md: changes tracked files"
     export = 'from nbdev.doclinks import nbdev_export; nbdev_export.__wrapped__()'
     steps = [('tools/fetch_data.py', '--all'), ('tools/fold.py',), ('-c', export),
-             ('tools/run.py', '--inplace', *given('--nb', a.nb)), ('tools/readme.py',)]
+             ('tools/run.py', '--inplace', *given('--nb', a.nb)), ('tools/readme.py',), ('tools/lesson_map.py',)]
     return next((failed for step in steps if (failed := tool(*step))), 0)
 
 

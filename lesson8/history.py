@@ -60,7 +60,7 @@ def smooth(
 
 # %% ../nbs/03c_history.ipynb #4bf57320
 def plot_history(
-    history,  # a `History`; of a training that stopped early, too
+    history,  # a `History`; of a training run that stopped early, too
 ):  # two matplotlib axes: losses, learning rate
     "The loss of every step (pale), smoothed (dark), of the validation set (dots); and the learning rate."
     import matplotlib.pyplot as plt

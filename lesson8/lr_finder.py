@@ -1,4 +1,4 @@
-"""Try them all in one training of a hundred steps, on a copy, and read the answer from a curve.
+"""Try them all in one training run of a hundred steps, on a copy, and read the answer from a curve.
 
 Docs: https://lesson8-course.github.io/lesson8/lr_finder.html.md"""
 
@@ -37,7 +37,7 @@ class LRFinder:
         span = high - low or 1  # of a single loss, too, there is a picture
         ax.plot(self.lrs, self.losses, color='#56B4E9', alpha=.6, lw=.8)
         ax.plot(self.lrs, self.smoothed, color='#0072B2')
-        ax.axvline(self.suggestion, color='#D55E00', ls='--', label=f'suggestion {self.suggestion:.1g}')
+        ax.axvline(self.suggestion, color='#D55E00', ls='--', label=f'suggestion {self.suggestion:.2g}')
         ax.set(xscale='log', xlabel='learning rate', ylabel='loss', ylim=(low - .1*span, high + .4*span))
         ax.legend()
         return ax
@@ -56,7 +56,7 @@ def _random_numbers_kept(batches):
 
 # %% ../nbs/03d_lr_finder.ipynb #5f378a49
 def lr_find(
-    model: nn.Module,  # a copy of it is trained, itself it stays as it is
+    model: nn.Module,  # a copy of it is trained, the model itself is unchanged
     train,  # `Batches`, or anything with a length that yields (x, ..., y)
     loss=F.mse_loss,  # function of (predictions, targets)
     low: float = 1e-6,  # first learning rate

@@ -22,7 +22,7 @@ def headline_rows(
 
     Raises ValueError for a row that is not such a four-tuple, for a value that is not finite, for a negative
     tolerance and for a `|` in a text, which would break the table."""
-    lines = ['| figure | here | ± | to compare with |', '|:--|--:|--:|:--|']
+    lines = ['| result | here | a re-run lands within | to compare with |', '|:--|--:|--:|:--|']
     for row in rows:
         if len(row) != 4:
             raise ValueError(f'a headline row is (name, value, tolerance, reference), got {row!r}')
@@ -31,7 +31,8 @@ def headline_rows(
             raise ValueError(f'a bar would break the table: write {name!r} and {reference!r} without it')
         check_number(f'headline {name!r}', value)
         check_number(f'tolerance of {name!r}', tol, least=0)
-        lines.append(f'| {name} | {value:.6g} | {tol:g} | {reference} |')
+        digits = 6 if abs(value) >= 1000 else 4
+        lines.append(f'| {name} | {value:.{digits}g} | {tol:g} | {reference} |')
     return lines
 
 # %% ../nbs/25_report.ipynb #49cbf205

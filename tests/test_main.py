@@ -54,7 +54,8 @@ def test_lab_opens_a_notebook(called):
 
 def test_refresh_stops_at_what_fails(called, monkeypatch):
     assert main.main(['refresh', '02']) == 0
-    steps = ['tools/fetch_data.py', 'tools/fold.py', '-c', 'tools/run.py', 'tools/readme.py']
+    steps = ['tools/fetch_data.py', 'tools/fold.py', '-c', 'tools/run.py', 'tools/readme.py',
+             'tools/lesson_map.py']
     assert [c[0] for c in called] == steps
     assert called[3] == ['tools/run.py', '--inplace', '--nb', '02']
     del called[:]

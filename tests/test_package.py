@@ -72,6 +72,10 @@ LIGHT = dict(
         x = torch.randn(64, 2)
         found = lr_find(torch.nn.Linear(2, 1), Batches(x, x.sum(1, keepdim=True), bs=16), steps=20)
         assert len(found.lrs) == len(found.losses) <= 20 and 0 < found.suggestion < 10''',
+    feedback='''
+        from lesson8.feedback import gini, list_overlap
+        assert gini(torch.tensor([0, 0, 0, 4])) == .75
+        assert list_overlap(torch.tensor([[0, 1], [1, 2]]), 3) == .5''',
     checks='''
         from lesson8.checks import check_pair, check_whole
         assert check_whole('n', torch.tensor(3)) == 3 and check_pair('k', 2) == (2, 2)''',

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, strategies as st
 
 from conftest import many
-from lesson8.objects import large_objects, small_objects
+from lesson8.objects import large_objects, small_objects, vote_of_sixteen
 from lesson8.pooling import (AdaptiveConcatPool2d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d,
                              max_pool2d, pool_net, shift)
 
@@ -134,7 +134,8 @@ def test_whole_numbers_of_numpy_and_torch(whole):
     assert AdaptiveConcatPool2d(two)(x).shape == (2, 6, 2, 2)
     assert torch.equal(shift(x, two, p), shift(x, 2, 1))
     digits, y = torch.randint(256, (40, 28, 28), dtype=torch.uint8), torch.arange(40) % 10
-    for make, kw in ((small_objects, dict(scraps=3)), (large_objects, dict(cells=5))):
+    for make, kw in ((small_objects, dict(scraps=3)), (large_objects, dict(size=40, scraps=2)),
+                     (vote_of_sixteen, dict(cells=5))):
         theirs = {n: whole(v) for n, v in kw.items()}
         (a, ya), (b, yb) = make(digits, y, whole(6), **theirs), make(digits, y, 6, **kw)
         assert torch.equal(a, b) and torch.equal(ya, yb)
@@ -227,23 +228,52 @@ def test_small_objects(scraps):
     assert same == (scraps == 15), 'all cells, by default'
 
 
+@pytest.mark.parametrize('size', [28, 41, 56])
+def test_large_objects(size):
+    "One digit of size x size pixels, which is the class, anywhere in the frame; the rest is blank."
+    frames, y = large_objects(*shades(), 300, size=size, seed=1)
+    ink = frames[:, 0] > 0
+    assert frames.shape == (300, 1, 56, 56) and torch.equal(ink.sum((1, 2)), torch.full((300,), size*size))
+    rows, cols = ink.any(2), ink.any(1)
+    assert (rows.sum(1) == size).all() and (cols.sum(1) == size).all()
+    assert torch.equal((frames.amax((1, 2, 3))*255/25).round().long() - 1, y) and len(y.unique()) == 10
+    where = set(zip(rows.int().argmax(1).tolist(), cols.int().argmax(1).tolist()))
+    assert {r for r, _ in where} == set(range(57 - size)) if size > 28 else len(where) > 100
+    assert not torch.equal(frames, large_objects(*shades(), 300, size=size, seed=2)[0])
+    assert torch.equal(frames, large_objects(*shades(), 300, seed=1)[0]) == (size == 56), 'fills it, by default'
+
+
+def test_a_large_object_is_the_digit_enlarged():
+    "Twice as large by PyTorch's bilinear interpolation; scraps lie on top, and never make a pixel paler."
+    digits = torch.randint(256, (40, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames, y = large_objects(digits, torch.arange(40), 20)
+    twice = F.interpolate(digits[y, None].float()/255, scale_factor=2, mode='bilinear', align_corners=False)
+    torch.testing.assert_close(frames, twice)
+    alone = large_objects(*shades(), 50, scraps=0)[0].amax((1, 2, 3))
+    covered, z = large_objects(*shades(), 50, scraps=16)
+    own = ((z + 1)*25/255)[:, None, None, None]
+    assert (covered >= own - 1e-6).all() and (covered > own + 1e-6).any() and len(alone) == 50
+    over = (cells(covered) > own.view(50, 1, 1, 1) + 1e-6).flatten(2).sum(2)
+    assert set(over.unique().tolist()) == {0, 49}, 'a quarter of a cell, or nothing to see'
+
+
 @pytest.mark.parametrize('k', [1, 6, 16])
-def test_large_objects(k):
+def test_vote_of_sixteen(k):
     "k of the 16 cells show the class, the others the other nine; of a class any of its digits is drawn."
-    frames, y = large_objects(*shades(), 300, cells=k, seed=1)
+    frames, y = vote_of_sixteen(*shades(), 300, cells=k, seed=1)
     shown = (cells(frames).mean((2, 3))*255/25).round().long() - 1
     assert ((shown == y[:, None]).sum(1) == k).all() and set(y.tolist()) == set(range(10))
     if k < 16: assert all(set(shown[y == c].flatten().tolist()) == set(range(10)) for c in range(10))
     assert len({tuple(r) for r in (shown == y[:, None]).int().tolist()}) > 10 or k == 16
-    assert not torch.equal(frames, large_objects(*shades(), 300, cells=k, seed=2)[0])
-    same = torch.equal(frames, large_objects(*shades(), 300, seed=1)[0])
+    assert not torch.equal(frames, vote_of_sixteen(*shades(), 300, cells=k, seed=2)[0])
+    same = torch.equal(frames, vote_of_sixteen(*shades(), 300, seed=1)[0])
     assert same == (k == 6), 'six cells, by default'
     digits = torch.arange(10, 210, 10, dtype=torch.uint8)[:, None, None].expand(20, 28, 28)
-    seen = (cells(large_objects(digits, torch.arange(20)//2, 300)[0]).mean((2, 3))*25.5).round().unique()
+    seen = (cells(vote_of_sixteen(digits, torch.arange(20)//2, 300)[0]).mean((2, 3))*25.5).round().unique()
     assert seen.tolist() == list(range(1, 21)), 'both digits of each class'
 
 
-@pytest.mark.parametrize('make', [small_objects, large_objects])
+@pytest.mark.parametrize('make', [small_objects, large_objects, vote_of_sixteen])
 def test_full_ink_is_one(make):
     black = torch.full((10, 28, 28), 255, dtype=torch.uint8)
     assert make(black, torch.arange(10), 3)[0].max() == 1

@@ -750,6 +750,41 @@ def test_first_tab_skips_the_navigation(browser, serve, site):
 
 
 @pytest.mark.browser
+def test_map_of_the_lecture_sorts_and_searches(browser, serve, site):
+    "By keyboard, as a table on a wide screen and as cards on a narrow one; nothing scrolls sideways."
+    page = browser.new_page(viewport={'width': 1280, 'height': 800}, reduced_motion='reduce')
+    page.goto(serve(site) + page_of('lesson_map.ipynb'))
+    shown = lambda column: page.eval_on_selector_all(
+        f'.lesson-map tbody tr:not([hidden]) td:nth-child({column})', 'all => all.map(e => e.innerText.trim())')
+    order = lambda: page.eval_on_selector_all('.lesson-map th[aria-sort]',
+                                              'all => all.map(e => e.getAttribute("aria-sort"))')
+    whole = shown(1)
+    assert len(whole) == 247 and (whole[0], whole[-1]) == ('0:03', '1:36:43')
+    assert order() == ['ascending', 'none']
+    for width in (1280, 390):
+        page.set_viewport_size({'width': width, 'height': 800})
+        button = page.locator('.lesson-map th button', has_text='question')
+        button.focus()
+        page.keyboard.press('Enter')
+        assert order() == ['none', 'ascending'] and shown(2)[:3] == ['Q01', 'Q01', 'Q01']
+        page.keyboard.press('Space')
+        assert order() == ['none', 'descending'] and shown(2)[-3:] == ['Q01', 'Q01', 'Q01']
+        page.locator('.lesson-map th button', has_text='when').press('Enter')
+        assert shown(1) == whole
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        box = page.locator('.lesson-map .table-box')
+        assert box.evaluate('e => e.scrollWidth - e.clientWidth') <= 1, width
+    page.get_by_label('Look for').fill('anime')
+    assert shown(1) == ['29:33'] and page.locator('.lesson-tools output').inner_text() == '1 of 247'
+    page.get_by_label('Look for').fill('')
+    page.get_by_label('Show').select_option('asks')
+    assert len(shown(1)) == 58
+    page.get_by_label('Show').select_option('differs')
+    assert all(shown(5)) and len(shown(5)) > 20
+    page.close()
+
+
+@pytest.mark.browser
 def test_light_and_dark(browser, serve, site):
     "The toggle changes the scheme, the choice stays, and text is legible either way."
     address = serve(site)
