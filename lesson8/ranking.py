@@ -16,7 +16,7 @@ from torch import Tensor, nn
 # %% ../nbs/06b_ranking.ipynb #0cc956a2
 from .checks import check_number, check_rows, check_shape, check_whole
 
-# %% ../nbs/06b_ranking.ipynb #8abdd845
+# %% ../nbs/06b_ranking.ipynb #99c03339
 def top_n(
     scores: Tensor,  # (n_users, n_items), larger is better
     seen: Tensor,  # (n_users, n_items) bool: what a list must not show
@@ -39,7 +39,7 @@ def all_scores(
     pairs = model.user_factors.weight @ model.item_factors.weight.T
     return pairs + model.user_bias.weight + model.item_bias.weight.T
 
-# %% ../nbs/06b_ranking.ipynb #752896d0
+# %% ../nbs/06b_ranking.ipynb #2cb75845
 def _checked(hits, relevant):
     check_shape('hits', hits, 'users', 'n', hint='a row for each list')
     check_shape('relevant', relevant, len(hits), hint='how many relevant items each user has')
@@ -64,6 +64,7 @@ def average_precision(
     precision = hits.cumsum(1)/torch.arange(1, hits.shape[1] + 1, device=hits.device)
     return (precision*hits).sum(1)/relevant.clamp(max=hits.shape[1])
 
+# %% ../nbs/06b_ranking.ipynb #73718ddb
 def ndcg(
     hits: Tensor,  # (users, n) as for `recall`
     relevant: Tensor,  # (users,)
@@ -74,7 +75,7 @@ def ndcg(
     best = discount.cumsum(0)[relevant.clamp(max=hits.shape[1]) - 1]
     return (hits*discount).sum(1)/best
 
-# %% ../nbs/06b_ranking.ipynb #0e919f3b
+# %% ../nbs/06b_ranking.ipynb #64383bfa
 def latest_split(
     users: Tensor,  # (n,) user row of each rating
     when: Tensor,  # (n,) its time
@@ -90,7 +91,7 @@ def latest_split(
     late = place >= (count - (share*count).round())[users[order]]
     return order[~late], order[late]
 
-# %% ../nbs/06b_ranking.ipynb #f61d66af
+# %% ../nbs/06b_ranking.ipynb #0acee6f8
 class NegativeBatches:
     """Batches of things people did, and for each `negatives` drawn items with the same user: x, y of 1 or 0.
 
@@ -127,7 +128,7 @@ def bpr_loss(
     did = pred[y > 0]
     return -F.logsigmoid(did - pred[y == 0].view(-1, len(did))).mean()
 
-# %% ../nbs/06b_ranking.ipynb #0c3c546a
+# %% ../nbs/06b_ranking.ipynb #93adc7f7
 class EASE:
     "Item-item weights in closed form, with none from an item to itself (Steck 2019, arXiv 1905.03375)."
     def __init__(self, strength: float = 350.):  # ridge penalty
@@ -165,7 +166,7 @@ class ItemKNN:
         "The sum of a user's items, each times its likeness."
         return X @ self.weights
 
-# %% ../nbs/06b_ranking.ipynb #7f21d8d7
+# %% ../nbs/06b_ranking.ipynb #b8d5b1aa
 class ImplicitALS:
     "Weighted factorisation of done (1) and not done (0) by ridge regressions in turn (Hu et al. 2008)."
     def __init__(
