@@ -120,6 +120,7 @@ class NegativeBatches:
             y = torch.cat([torch.ones(len(did)), torch.zeros(len(user))]).to(user.device)
             yield torch.cat([did, torch.stack([user, drawn], 1)]), y
 
+# %% ../nbs/06b_ranking.ipynb #ea32bc00
 def bpr_loss(
     pred: Tensor,  # (b + b*negatives,) scores of a batch of `NegativeBatches`
     y: Tensor,  # which of them are positives, the first b
@@ -128,7 +129,7 @@ def bpr_loss(
     did = pred[y > 0]
     return -F.logsigmoid(did - pred[y == 0].view(-1, len(did))).mean()
 
-# %% ../nbs/06b_ranking.ipynb #93adc7f7
+# %% ../nbs/06b_ranking.ipynb #18405fa7
 class EASE:
     "Item-item weights in closed form, with none from an item to itself (Steck 2019, arXiv 1905.03375)."
     def __init__(self, strength: float = 350.):  # ridge penalty
@@ -144,6 +145,7 @@ class EASE:
         "What each user's items say together about every item."
         return X @ self.weights
 
+# %% ../nbs/06b_ranking.ipynb #b794c8e3
 class ItemKNN:
     "Items weighted by cosine to the `k` nearest, damped where few people rated both (Sarwar et al. 2001)."
     def __init__(
@@ -166,7 +168,7 @@ class ItemKNN:
         "The sum of a user's items, each times its likeness."
         return X @ self.weights
 
-# %% ../nbs/06b_ranking.ipynb #b8d5b1aa
+# %% ../nbs/06b_ranking.ipynb #195947ad
 class ImplicitALS:
     "Weighted factorisation of done (1) and not done (0) by ridge regressions in turn (Hu et al. 2008)."
     def __init__(
@@ -182,7 +184,7 @@ class ImplicitALS:
         self.alpha, self.seed = check_number('alpha', alpha, above=0), check_whole('seed', seed, 0)
 
     def solve(self, X, Q):
-        "The ridge regression of each row of X on the factors Q."
+        "Each row of X as a ridge regression on the factors Q."
         d, penalty = Q.shape[1], self.strength*torch.eye(Q.shape[1]).to(Q)
         products = (Q[:, :, None]*Q[:, None]).flatten(1)
         A = self.alpha*(X @ products).view(-1, d, d) + Q.T @ Q + penalty
