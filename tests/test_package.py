@@ -72,6 +72,11 @@ LIGHT = dict(
         x = torch.randn(64, 2)
         found = lr_find(torch.nn.Linear(2, 1), Batches(x, x.sum(1, keepdim=True), bs=16), steps=20)
         assert len(found.lrs) == len(found.losses) <= 20 and 0 < found.suggestion < 10''',
+    ranking='''
+        from lesson8.ranking import EASE, ndcg, top_n
+        X = (torch.rand(9, 6, generator=torch.Generator().manual_seed(0)) < .5).float()
+        lists = top_n(EASE(1.).fit(X).score(X), torch.zeros(9, 6, dtype=torch.bool), 3)
+        assert lists.shape == (9, 3) and ndcg(torch.ones(2, 3), torch.tensor([3, 4])).tolist() == [1., 1.]''',
     feedback='''
         from lesson8.feedback import gini, list_overlap
         assert gini(torch.tensor([0, 0, 0, 4])) == .75
