@@ -31,7 +31,7 @@ def side_of(
     model: nn.Module,  # trained `DotProductBias`
     side: str = 'user',  # 'user' for new people, 'item' for new films
 ) -> Side:  # (own, other, offset, y_range), without gradients
-    "A trained model as seen by somebody new; ValueError for a side that there is not."
+    "A trained model as seen by somebody new; ValueError for any other side."
     check_choice('side', side, ('user', 'item'))
     tables = (model.user_factors, model.item_factors, model.user_bias, model.item_bias)
     P, Q, bu, bi = (e.weight.detach() for e in tables)

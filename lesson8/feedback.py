@@ -1,4 +1,4 @@
-"""A recommender trained on the answers to its own lists, ten rounds of it, and who isn't in the data at all.
+"""Ten rounds of a recommender trained on answers to its own lists, and what happens to people who are missing from the data.
 
 Docs: https://lesson8-course.github.io/lesson8/feedback.html.md"""
 
@@ -21,7 +21,7 @@ def gini(
     "The Gini coefficient of how often each thing was chosen. ValueError for less than 0, or 0 everywhere."
     check_shape('counts', counts, 'n')
     if not (counts >= 0).all() or not counts.sum() > 0:
-        raise ValueError('counts are to be 0 or more, and not all 0')
+        raise ValueError('counts must be 0 or more, and not all 0')
     c = counts.double().sort().values
     rank = torch.arange(1, len(c) + 1, device=c.device)
     return (((2*rank - len(c) - 1)*c).sum()/(len(c)*c.sum())).item()
