@@ -1,11 +1,11 @@
-"""Controls for bench/pooling.py: large objects, clutter over them, heads with batch norm or as many weights, and its
-rows for small objects and the vote once more, at rates chosen by another search.
+"""Controls for bench/pooling.py: large objects, clutter over them, heads with batch norm or as many weights, average
+pooling between the layers, and its rows for small objects and the vote once more, at rates chosen by another search.
 
-    python bench/pooling_controls.py                     everything, one thread, about 5 minutes on a quiet machine
+    python bench/pooling_controls.py                     everything, one thread, about 6 minutes on a quiet machine
     python bench/pooling_controls.py --only ID ...       only rows whose ids start so; the other rows stay
 
-The highest learning rate is chosen for every row by itself, among four, and on beyond the largest as long as that is
-the best: each is trained once (seed 0) on the first 50,000 training digits, or frames made of them, and scored on the
+The highest learning rate is chosen for every row by itself, among four, and on beyond the largest or the
+smallest as long as that is the best: each is trained once (seed 0) on the first 50,000 training digits, or frames made of them, and scored on the
 last 10,000; rows held_out_... have all the scores.
 Then the net is trained anew, seeds 0-4, on all 60,000 and scored once on the test digits.
 """
@@ -30,6 +30,7 @@ def specs():
     nets = {f'max_{head}_norm': dict(head=head, down='max', norm=True) for head in ('average', 'concat')}
     # about as many weights in all as max_dense
     nets['matched_average'] = dict(head='average', down='max', norm=True, channels=(8, 16, 128))
+    nets['average_dense'] = dict(head='dense', down='average')  # as max_dense, but nothing picks the largest
     s = {}
     def frames(task, head, norm):
         s[f'pooling_controls.{task}.{head}.{"norm" if norm else "plain"}'] = (
@@ -59,6 +60,25 @@ def jigsaw(frames, seed=0):
     return cells.view(-1, 4, 4, 14, 14).transpose(2, 3).reshape(-1, 1, 56, 56)
 
 
+def pieces_apart(net, frames):
+    "Scores of a pooled head when each of the 4x4 cells goes through the convolutions alone, blank all around."
+    cells = frames.view(-1, 4, 14, 4, 14).transpose(2, 3).reshape(-1, 1, 14, 14)
+    maps = net[:-4](cells).view(len(frames), 16, -1, 4)
+    return net[-4:](maps.transpose(1, 2).reshape(len(frames), -1, 8, 8))
+
+
+def places_shuffled(net, frames):
+    "Scores of a head when the places of the last map come in another order, the same for all frames."
+    maps = net[:-4](frames).flatten(2)
+    order = torch.randperm(maps.shape[2], generator=torch.Generator().manual_seed(0))
+    side = int(len(order)**.5)
+    return net[-4:](maps[..., order].view(len(frames), -1, side, side))
+
+
+@torch.no_grad()
+def right(way, net, x, y): return (way(net.eval(), x).argmax(1) == y).float().mean().item()
+
+
 def trained(spec, part, lr, seed):
     return run(spec, lr, seed, *made(spec[0], part, spec[1], seed))[0]
 
@@ -70,14 +90,22 @@ def measure(id, spec, seeds=SEEDS):
     tried = {}
     for lr in RATES: try_rate(lr)
     while (lr := max(tried, key=tried.get)) == max(tried): try_rate(2*lr)
+    while (lr := max(tried, key=tried.get)) == min(tried): try_rate(lr/2)
     x, y = made(spec[0], 'test', TEST[digits], 2)
     nets = [trained(spec, 'train', lr, seed) for seed in range(seeds)]
     def over(name, nets, x): return row(name, [score(m, x, y) for m in nets], 'accuracy')
     rows = [over(id, nets, x), row(f'{id}.lr', [lr], 'lr')]
     rows += [row(f'{id}.held_out_{lr}', [v], 'accuracy') for lr, v in tried.items()]
     if digits: rows += [over(f'{id}.shift_4', nets, shift(x, 4))]
-    if spec[0] == 'large': rows += [over(f'{id}.jigsaw', nets, jigsaw(x))]
+    if spec[0] == 'large': rows += large_rows(id, nets, x, y)
     return rows
+
+
+def large_rows(id, nets, x, y):
+    "What is left of the accuracy on large objects when the frames, or the maps of them, are cut up."
+    rows = [row(f'{id}.jigsaw', [score(m, jigsaw(x), y) for m in nets], 'accuracy')]
+    way, name = (places_shuffled, 'shuffled') if '.dense.' in id else (pieces_apart, 'apart')
+    return rows + [row(f'{id}.{name}', [right(way, m, x, y) for m in nets], 'accuracy')]
 
 
 def again(id, seed):

@@ -101,17 +101,17 @@ def _copies(x, kernel, stride, padding, dilation, places, fill):
 def max_pool2d(
     input: Tensor,  # (n, channels, height, width), or one picture without n; floating point
     kernel_size,  # int or (height, width) of the window
-    stride=None,  # int or pair: how far the window moves; None: as far as it is large
+    stride=None,  # int or pair: how far the window moves; None: its own size
     padding=0,  # int or pair: cells of -inf on each side, at most half a window
     dilation=1,  # int or pair: distance between the pixels a window looks at
     ceil_mode: bool = False,  # whether a last window may stick out at the lower and right end
-    return_indices: bool = False,  # whether to tell also where the largest stood
+    return_indices: bool = False,  # whether to return as well where the largest stood
 ) -> Tensor:  # (n, channels, rows, columns); with `return_indices` also places row*width + column, int64
     """The largest number of each window. Twin of `torch.nn.functional.max_pool2d`, in value and gradient.
 
     The gradient goes to the largest; among equals to the first in reading order. NaN counts as largest (its
     gradient is not defined). A window of nothing but padding, which a dilation on a small picture can make,
-    gives -inf and no gradient. ValueError or TypeError for input or settings that do not go together."""
+    gives -inf and no gradient. ValueError or TypeError for input or settings that do not fit."""
     _check_maps(input)
     k, d = check_pair('kernel_size', kernel_size), check_pair('dilation', dilation)
     s, p = k if stride is None else check_pair('stride', stride), check_pair('padding', padding, 0)
@@ -135,7 +135,7 @@ def _cells(n, k, s, p, places, count_pad):
 def avg_pool2d(
     input: Tensor,  # (n, channels, height, width), or one picture without n; floating point
     kernel_size,  # int or (height, width) of the window
-    stride=None,  # int or pair: how far the window moves; None: as far as it is large
+    stride=None,  # int or pair: how far the window moves; None: its own size
     padding=0,  # int or pair: zeros on each side, at most half a window
     ceil_mode: bool = False,  # whether a last window may stick out at the lower and right end
     count_include_pad: bool = True,  # whether zeros of the padding count as cells
@@ -184,7 +184,7 @@ def adaptive_avg_pool2d(
 def adaptive_max_pool2d(
     input: Tensor,  # (n, channels, height, width), or one picture without n; floating point
     output_size,  # int or (rows, columns) of the result, None among these for as many as the input has
-    return_indices: bool = False,  # whether to tell also where the largest stood
+    return_indices: bool = False,  # whether to return as well where the largest stood
 ) -> Tensor:  # (n, channels, rows, columns); with `return_indices` also places row*width + column, int64
     """The largest of each part of a map, gradient as in `max_pool2d`.
 

@@ -92,7 +92,7 @@ def test_adaptive(x, output_size):
 def test_nothing_but_padding():
     """With a dilation a window may miss a small picture altogether. The value is -inf, as in PyTorch.
 
-    There is no gradient; PyTorch (2.15) notes a place outside the picture there and its backward pass writes
+    There is no gradient; PyTorch (2.15) returns an index outside the picture there and its backward pass writes
     outside its memory, so it is not called."""
     x = torch.zeros(1, 1, 2, 1, requires_grad=True)
     best, where = max_pool2d(x, 2, None, 1, (3, 2), True, return_indices=True)
