@@ -109,7 +109,7 @@ def find_item(
     ids = items['item'][items['title'] == title].tolist()
     if len(ids) == 1: return ids[0]
     if ids:
-        raise KeyError(f'{title!r} stands in the table {len(ids)} times, as items '
+        raise KeyError(f'{title!r} appears in the table {len(ids)} times, as items '
                        f'{" and ".join(map(str, ids))}: give a number instead')
     near = ' or '.join(map(repr, _near(title, items['title'])))
     hint = f'did you mean {near}?' if near else 'titles are written as in "Star Wars (1977)"'
