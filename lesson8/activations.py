@@ -157,6 +157,8 @@ def mish(
 # %% ../nbs/13_activations.ipynb #c532663e
 class Mish(nn.Module):
     "`mish` as a layer; for backward it keeps its input only. Twin of `torch.nn.Mish`."
+    def __init__(self): super().__init__()    # so that the signature is (), not (*args, **kwargs)
+
     def forward(self, input: Tensor) -> Tensor: return mish(input)
 
 # %% ../nbs/13_activations.ipynb #9c533fb5
