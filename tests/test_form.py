@@ -72,6 +72,7 @@ def test_checks_say_so(path):
         said = directives(c)
         if said.get('code-fold') == 'true':
             assert said.get('code-summary'), f"{c['id']}: give it a #| code-summary"
+            assert "'" not in said['code-summary'], f"{c['id']}: Quarto bends the apostrophe of its summary, reword it"
         if said.get('code-summary') == 'Checks': assert CHECK.search(source(c)), f"{c['id']}: checks nothing"
 
 
