@@ -107,11 +107,13 @@ def check_shape(
     *axes,  # expected: a number is a length, a string names an axis of any length
     hint: str = '',  # what the axes mean, or the way out
 ):  # the tensor as it is
-    "A tensor of the shape `axes`; ValueError with both shapes for another one."
-    shape = tuple(t.shape)
-    if len(shape) == len(axes) and all(isinstance(a, str) or a == n for a, n in zip(axes, shape)): return t
+    "A tensor of the shape `axes`; ValueError with both shapes for another one, or if it is None."
+    shape = () if t is None else tuple(t.shape)
+    fits = len(shape) == len(axes) and all(isinstance(a, str) or a == n for a, n in zip(axes, shape))
+    if fits and t is not None: return t
     expected = f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
-    raise ValueError(f'{name} has shape {shape}: expected {expected}' + f', {hint}'*bool(hint))
+    found = f'{name} is missing' if t is None else f'{name} has shape {shape}'
+    raise ValueError(f'{found}: expected {expected}' + f', {hint}'*bool(hint))
 
 # %% ../nbs/26_checks.ipynb #b808b298
 def check_lengths(

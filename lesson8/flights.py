@@ -104,13 +104,10 @@ class _ProductForward(nn.Module):
         check_shape('x_cat', x_cat, 'n', len(self.embeds), hint='a row number for each category')
         rows = [emb(x_cat[:, k]) for k, emb in enumerate(self.embeds)]
         parts = list(products(rows, self.order).values())
-        if self.n_cont: parts.append(_amounts(x_cont, self.n_cont))
+        if self.n_cont:
+            hint = 'a number for each continuous column'
+            parts.append(check_shape('x_cont', x_cont, 'n', self.n_cont, hint=hint))
         return self.net(None, torch.cat(parts, 1))
-
-def _amounts(x_cont, n_cont):
-    "The continuous columns, of which there must be `n_cont`."
-    if x_cont is None: raise ValueError(f'x_cont is missing: this model has {n_cont} continuous columns')
-    return check_shape('x_cont', x_cont, 'n', n_cont, hint='a number for each continuous column')
 
 def _one_length(emb_szs):
     "The length that the rows of all embeddings share."

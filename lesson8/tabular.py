@@ -94,8 +94,6 @@ class _TabularForward(nn.Module):
             rows = [emb(x_cat[:, k]) for k, emb in enumerate(self.embeds)]
             parts.append(self.emb_drop(torch.cat(rows, 1)))
         if self.n_cont:
-            if x_cont is None:
-                raise ValueError(f'x_cont is missing: this model has {self.n_cont} continuous columns')
             check_shape('x_cont', x_cont, 'n', self.n_cont, hint='a number for each continuous column')
             parts.append(x_cont if self.bn_cont is None else self.bn_cont(_several(x_cont, self)))
         out = self.layers(_several(torch.cat(parts, 1), self))

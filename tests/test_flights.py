@@ -67,7 +67,7 @@ def test_net_is_look_ups_products_and_layers(n, c, d, n_cont, out, training, dat
 def test_net_says_what_is_wrong():
     net = ProductNet([(5, 3), (4, 3)], 1, 1, [4]).eval()
     x, more = torch.zeros(2, 2).long(), torch.zeros(2, 1)
-    for args, said in (((x[:, :1], more), r'x_cat has shape \(2, 1\): expected \(n, 2\)'), ((x,), 'x_cont is missing: this model has 1'),
+    for args, said in (((x[:, :1], more), r'x_cat has shape \(2, 1\): expected \(n, 2\)'), ((x,), r'x_cont is missing: expected \(n, 1\)'),
                        ((x, x), r'x_cont has shape \(2, 2\): expected \(n, 1\)'), ((x + 4, more), 'embedding row 4 does not exist')):
         with pytest.raises(ValueError, match=said): net(*args)
     with pytest.raises(ValueError, match='a batch of one row in training mode'): net.train()(x[:1], more[:1])

@@ -2,7 +2,7 @@
 
     python tools/run.py [--nb 02 ...]            copies into _run/nbs, nothing tracked is touched
     python tools/run.py --inplace [--nb 02 ...]  saves the outputs in nbs/ (a notebook that fails keeps its old ones)
-    python tools/run.py --summary                prints the table of headline figures of the last run
+    python tools/run.py --summary                prints the table of headline results of the last run
 """
 import argparse, itertools, json, os, re, sys, tempfile, time
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Result:
     "What one notebook came to."
     name: str  # file name without ending
     seconds: float = 0.  # wall time of all cells, kernel start included
-    headlines: list = field(default_factory=list)  # (name, value, tolerance, reference) of every headline figure
+    headlines: list = field(default_factory=list)  # (name, value, tolerance, reference) of every headline result
     error: str = ''  # the failing cell and its traceback; empty when all cells ran
 
 
@@ -148,16 +148,16 @@ def clean(path):
 
 
 def line(i, n, res):
-    "One progress line: number, name, seconds, the first headline figure or what failed."
+    "One progress line: number, name, seconds, the first headline result or what failed."
     said = 'FAILED' if res.error else f'{res.headlines[0][0]}: {res.headlines[0][1]:g}' if res.headlines else 'ok'
     return f'[{i}/{n}] {res.name:<22}{res.seconds:6.1f} s   {said}'
 
 
 def table(results):
-    "All headline figures beside their references, as text."
+    "All headline results beside their references, as text."
     rows = [(r['name'], name, f'{value:g}', ref) for r in results for name, value, _, ref in r['headlines']]
-    if not rows: return 'no headline figures'
-    rows = [('notebook', 'figure', 'here', 'reference')] + rows
+    if not rows: return 'no headline results'
+    rows = [('notebook', 'result', 'here', 'to compare with')] + rows
     w = [max(len(r[k]) for r in rows) for k in range(3)]
     return '\n'.join(f'{a:<{w[0]}}  {b:<{w[1]}}  {c:>{w[2]}}  {d}' for a, b, c, d in rows)
 
@@ -168,7 +168,7 @@ def main():
     p.add_argument('--inplace', action='store_true', help='save outputs in nbs/')
     p.add_argument('--flags', nargs='*', default=[], help='run cells with these flags too, e.g. gpu')
     p.add_argument('--timeout', type=int, default=600, help='seconds a cell may take')
-    p.add_argument('--summary', action='store_true', help='print the headline figures of the last run and stop')
+    p.add_argument('--summary', action='store_true', help='print the headline results of the last run and stop')
     a = p.parse_args()
     report = RUN/'results.json'
     if a.summary:
